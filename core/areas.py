@@ -1,0 +1,45 @@
+"""How much ground the classes of a label raster cover."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .grid import Grid, Window
+
+
+class ClassAreas:
+    """Adds up the ground area of each class of one scene, window by window.
+
+    Where all rows have pixels of one area the counts suffice; in a geographic CRS pixels are
+    counted by row, so that the result does not depend on the windows.
+    """
+
+    def __init__(self, grid: Grid, classes: int) -> None:
+        self._row_hectares = grid.row_hectares()
+        self._classes = classes
+        self._rows: np.ndarray | None = None
+        if grid.geographic and self._row_hectares is not None:
+            self._rows = np.zeros((grid.height, classes + 1), np.int64)
+
+    def add(self, window: Window, labels: np.ndarray) -> None:
+        """Count labels (height, width), 0 for nodata, of a window."""
+        if self._rows is None:
+            return
+        columns = self._classes + 1
+        keys = labels + columns * np.arange(window.height)[:, None]
+        counts = np.bincount(keys.reshape(-1), minlength=columns * window.height)
+        self._rows[window.row : window.row + window.height] += counts.reshape(-1, columns)
+
+    def hectares(self, class_pixels: np.ndarray) -> np.ndarray | None:
+        """Return the hectares of each class, float64 (classes,), from its pixels in the scene.
+
+        None where the CRS does not say how large a pixel is.
+        """
+        if self._row_hectares is None:
+            return None
+        if self._rows is None:
+            return class_pixels * float(self._row_hectares[0])
+        areas = self._rows[:, 1:] * self._row_hectares[:, None]
+        return np.array([math.fsum(column) for column in areas.T.tolist()])

@@ -1,0 +1,104 @@
+"""What a backend is, and which there are."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import EngineError, ParameterError
+from ..monitor import Monitor
+from ..pixels import Block
+from ..scores import Scores
+
+UNLABELLED = 255
+"""Label of a pixel before the first step."""
+
+
+@dataclass(frozen=True)
+class Partials:
+    """Integer sums of one step.
+
+    ``sums`` are of codes, (scenes, classes, bands), ``counts`` (scenes, classes), both int64
+    and by the labels of this step; ``changed`` counts pixels whose label is another than
+    before.
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+    changed: int
+
+
+class Backend(Protocol):
+    """Assigns pixels and adds them up. Every decision is taken elsewhere, from the integers.
+
+    The calling thread polls the monitor; a backend stops within a second of a cancel.
+    """
+
+    def prepare(self, blocks: Sequence[Block], scenes: int, monitor: Monitor) -> None:
+        """Take the blocks of a series of so many scenes."""
+
+    def step(self, scores: Scores) -> Partials:
+        """Label every pixel by the scores: the lowest class with the smallest score."""
+
+    def labels(self, block: int) -> np.ndarray:
+        """Return the labels, from 0, of a block's pixels at the last step: uint8, (pixels,)."""
+
+    def close(self) -> None:
+        """Free what was taken."""
+
+
+# Best first: name -> module, class, package it needs, how to get that.
+_BACKENDS = {
+    "numba": (".numba", "NumbaBackend", "numba"),
+    "numpy": (".numpy", "NumpyBackend", "numpy"),
+}
+ENGINES = ("auto", "numpy", "numba", "cupy", "dask")
+"""The names of the ENGINE parameter, in its order."""
+
+
+def available_backends() -> tuple[str, ...]:
+    """Return the names of the backends that can be used here, best first."""
+    return tuple(name for name in _BACKENDS if _why_missing(name) is None)
+
+
+def resolve_engine(engine: str) -> str:
+    """Return the backend that an engine name stands for; auto is the best there is.
+
+    Raises ParameterError for an unknown name, EngineError for one that cannot be used here.
+    """
+    if engine not in ENGINES:
+        raise ParameterError(f"engine is {engine!r}; expected one of {', '.join(ENGINES)}.")
+    if engine == "auto":
+        return available_backends()[0]
+    if engine not in _BACKENDS:
+        raise EngineError(
+            f"The engine '{engine}' is not part of this version: choose auto, numpy or numba."
+        )
+    why = _why_missing(engine)
+    if why is not None:
+        package = _BACKENDS[engine][2]
+        raise EngineError(
+            f"The engine '{engine}' needs the Python package {package}, which cannot be imported "
+            f"({why}): install it with pip, or choose the engine auto."
+        )
+    return engine
+
+
+def open_backend(name: str, threads: int) -> Backend:
+    """Return a new backend by its name (see :func:`resolve_engine`)."""
+    module, kind, _ = _BACKENDS[name]
+    found = getattr(importlib.import_module(module, __package__), kind)
+    backend: Backend = found(threads)
+    return backend
+
+
+def _why_missing(name: str) -> str | None:
+    try:
+        importlib.import_module(_BACKENDS[name][2])
+    except ImportError as error:  # absent, or at odds with the NumPy there is
+        return str(error)
+    return None

@@ -1,0 +1,233 @@
+"""Fit a class model to a series: read, seed, iterate, number the classes, assign for good."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .backends.base import open_backend, resolve_engine
+from .errors import refuse_unbuilt
+from .lloyd import LloydResult, lloyd
+from .model import ClassModel, FitRecord, RunRecord, SceneRecord
+from .monitor import Monitor
+from .palette import Colour, colours
+from .parallel import thread_count
+from .pixels import PixelStore
+from .plan import FitPlan, Init, Order
+from .sampling import canonical_sample
+from .scores import FeatureSpace
+from .seeding import distinct_spectra, kmeans_plus_plus, minmax_midpoints
+from .series import Series
+
+
+def cluster(
+    series: Series,
+    *,
+    classes: int = 8,
+    init: str | ClassModel | np.ndarray = "minmax",
+    strategy: str = "full",
+    sample_fraction: float = 0.02,
+    max_iter: int = 100,
+    stop_rule: str = "changed",
+    tol: float = 1e-4,
+    empty: str = "keep",
+    order: str = "brightness",
+    harmonise: str = "none",
+    harmonise_reference: str | None = None,
+    scaling: str = "none",
+    temporal: str = "none",
+    temporal_strength: float = 1.0,
+    engine: str = "auto",
+    threads: int | None = None,
+    memory_mb: int | None = None,
+    seed: int = 0,
+    client: object | None = None,
+    checkpoint: object | None = None,
+    monitor: Monitor | None = None,
+) -> ClassModel:
+    """Cluster all valid pixels of a series together (inter-image k-means).
+
+    Parameters
+    ----------
+    classes
+        Number of classes, 2 to 254; that of ``init`` where it brings centres.
+    init
+        minmax (Han & Lee 2024), k-means++, a ClassModel (its numbers, names and colours are
+        kept and ``order`` is not used), or an array (classes, bands) in the input's units.
+    strategy
+        full: every pixel in every iteration. Others are not available in this version.
+    max_iter, stop_rule, tol
+        Stop after ``max_iter`` updates, or when the share of pixels that changed class
+        (changed), or the mean way of the centres as a share of the series' spread (shift), is
+        at most ``tol``.
+    empty
+        What becomes of a class without a pixel: keep, relocate (to the pixel farthest from all
+        centres) or drop.
+    order
+        brightness: class 1 has the lowest mean over the bands; size: class 1 has most pixels;
+        seeded: as the first centres came.
+    engine, threads
+        Backend (auto: the best there is) and threads (None: all cores). Neither changes a bit
+        of the result.
+    seed
+        For k-means++.
+    sample_fraction, harmonise, harmonise_reference, scaling, temporal, temporal_strength, \
+memory_mb, client, checkpoint
+        Not available in this version, but for their defaults.
+
+    Raises
+    ------
+    ParameterError, ModelError, EngineError
+        Before any pixel is read; ParameterError also where the series has fewer distinct
+        spectra than classes.
+    SeriesError, RasterError
+        No pixel is valid; a file breaks.
+    Cancelled
+        The monitor said so.
+    """
+    refuse_unbuilt(
+        harmonise_reference=harmonise_reference,
+        memory_mb=memory_mb,
+        client=client,
+        checkpoint=checkpoint,
+        **{
+            name: value
+            for name, value in (
+                ("harmonise", harmonise),
+                ("scaling", scaling),
+                ("temporal", temporal),
+            )
+            if value != "none"
+        },
+    )
+    plan = FitPlan.of(
+        classes,
+        init,
+        strategy,
+        max_iter,
+        stop_rule,
+        tol,
+        empty,
+        order,
+        seed,
+        len(series.band_names),
+    )
+    if isinstance(plan.start, ClassModel):
+        plan.start.check_bands(series.band_names)
+    backend_name = resolve_engine(engine)
+    workers = thread_count(threads)
+    monitor = monitor or Monitor()
+    clock = _Clock()
+
+    monitor.message(f"Engine: {backend_name}, threads: {workers}.")
+    grids = plan.start.space.code_grids if isinstance(plan.start, ClassModel) else None
+    store = series.pixels(code_grids=grids, threads=workers, monitor=monitor.part(0.0, 0.4))
+    clock.lap("reading")
+    store.warn_saturated(series.band_names, monitor)
+    space, start, sample = _seeds(plan, store, monitor)
+    clock.lap("seeding")
+
+    backend = open_backend(backend_name, workers)
+    try:
+        backend.prepare(store.blocks, store.scene_count, monitor)
+        clock.lap("preparing the engine")
+        fitting = monitor.part(0.4, 0.95)
+        result = lloyd(
+            backend,
+            space,
+            start,
+            plan.rules,
+            store.statistics,
+            sample,
+            store.scene_count,
+            store.pixels,
+            fitting,
+        )
+        rows = _numbering(plan, space, result)
+        centres = result.centres[rows]
+        final = backend.step(space.scores(centres, np.ones(len(rows), bool), store.scene_count))
+    finally:
+        backend.close()
+    clock.lap("fitting")
+    counts = final.counts.sum(axis=0)
+    inertia = space.inertia(centres, final.sums.sum(axis=0), counts, store.statistics)
+    monitor.progress(1.0)
+    if not result.converged:
+        monitor.warning(
+            f"Not converged after {len(result.changed)} iterations: {result.changed[-1]:.4%} of "
+            "the pixels still took another class. Raise MAX_ITERATIONS to go on."
+        )
+    names, rgb = _names_and_colours(plan, rows)
+    return ClassModel(
+        band_names=series.band_names,
+        space=space,
+        centres=centres,
+        names=names,
+        colours=rgb,
+        fit=FitRecord(
+            settings=plan.settings(len(start)),
+            n_iter=len(result.changed),
+            converged=result.converged,
+            changed=result.changed,
+            shift=result.shift,
+            inertia=inertia,
+            saturated=store.saturated,
+            scenes=tuple(
+                SceneRecord(scene.name, scene.date, int(row.sum()), tuple(row.tolist()))
+                for scene, row in zip(series.scenes, final.counts)
+            ),
+        ),
+        run=RunRecord(backend_name, workers, clock.laps),
+    )
+
+
+@dataclass
+class _Clock:
+    """Seconds by step."""
+
+    laps: tuple[tuple[str, float], ...] = ()
+    _since: float = field(default_factory=time.perf_counter)
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.laps += ((step, now - self._since),)
+        self._since = now
+
+
+def _seeds(
+    plan: FitPlan, store: PixelStore, monitor: Monitor
+) -> tuple[FeatureSpace, np.ndarray, np.ndarray]:
+    """Return the space distances are measured in, the first centres, and the sample."""
+    sample = canonical_sample(store, plan.seed)
+    if isinstance(plan.start, ClassModel):
+        return plan.start.space, plan.start.centres, sample
+    space = FeatureSpace.of(store.code_grids, store.statistics)
+    distinct = distinct_spectra(store, plan.classes, monitor)
+    if plan.start is not None:
+        return space, space.centres(plan.start), sample
+    if plan.init is Init.MINMAX:
+        return space, minmax_midpoints(space, store.statistics, plan.classes), sample
+    return space, kmeans_plus_plus(space, sample, distinct, plan.seed), sample
+
+
+def _numbering(plan: FitPlan, space: FeatureSpace, result: LloydResult) -> np.ndarray:
+    """Return the rows of the centres that stay, in the order of their class numbers."""
+    rows = np.flatnonzero(result.active).tolist()
+    if isinstance(plan.start, ClassModel) or plan.order is Order.SEEDED:
+        return np.array(rows)
+    if plan.order is Order.SIZE:
+        return np.array(sorted(rows, key=lambda row: (-int(result.class_pixels[row]), row)))
+    brightness = [math.fsum(signature) for signature in space.values(result.centres).tolist()]
+    return np.array(sorted(rows, key=lambda row: (brightness[row], row)))
+
+
+def _names_and_colours(
+    plan: FitPlan, rows: np.ndarray
+) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    if isinstance(plan.start, ClassModel):
+        model = plan.start
+        return tuple(model.names[row] for row in rows), tuple(model.colours[row] for row in rows)
+    return tuple(f"Class {number}" for number in range(1, len(rows) + 1)), colours(len(rows))

@@ -1,0 +1,234 @@
+"""Codes: the integers that stand for a band's values, and exact statistics of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_NARROW_LEVELS = 1 << 16
+_WIDE_LEVELS = 1 << 26
+_HISTOGRAM_BINS = 1 << 16
+_WIDE_BIN = _WIDE_LEVELS // _HISTOGRAM_BINS
+# A float band's grid spans this share of its values, in ten-thousandths, widened fourfold.
+_TAIL = 1
+_WIDENING = 4
+_ENOUGH = 1000
+# Grids stay within float32, so that squares of steps stay within float64.
+_FARTHEST = float(np.finfo(np.float32).max)
+_FINEST = 2.0**-149
+
+
+@dataclass(frozen=True)
+class CodeGrid:
+    """How one band is coded: value = (code + shift) · step, with step a power of two.
+
+    A narrow grid has codes 0 to 65,535 in uint16. A wide one has codes −2^25 to 2^25 in int32,
+    and values beyond it take the nearest code there is.
+    """
+
+    shift: int
+    step: float
+    wide: bool = False
+
+    @property
+    def lowest(self) -> int:
+        """Smallest code."""
+        return -_WIDE_LEVELS // 2 if self.wide else 0
+
+    @property
+    def highest(self) -> int:
+        """Largest code."""
+        return _WIDE_LEVELS // 2 if self.wide else _NARROW_LEVELS - 1
+
+    @property
+    def reach(self) -> int:
+        """Largest distance between two codes."""
+        return self.highest - self.lowest
+
+    def encode(self, values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
+        """Return the codes of ``values`` (finite, any real dtype) and how many saturated."""
+        if values.dtype == np.uint16 and not self.wide and (self.shift, self.step) == (0, 1.0):
+            return values.astype(dtype, copy=False), 0
+        if values.dtype.kind in "iu" and self.step == 1.0:
+            codes = values.astype(np.int64) - self.shift
+        else:
+            codes = np.rint(values.astype(np.float64) / self.step) - float(self.shift)
+        outside = int(np.count_nonzero((codes < self.lowest) | (codes > self.highest)))
+        if outside:
+            codes = np.clip(codes, self.lowest, self.highest)
+        return codes.astype(dtype), outside
+
+    def values(self, codes: np.ndarray) -> np.ndarray:
+        """Return the values, float64, that codes stand for; codes may have fractions."""
+        return (np.asarray(codes, dtype=np.float64) + float(self.shift)) * self.step
+
+
+def store_dtype(grids: Iterable[CodeGrid]) -> np.dtype:
+    """Return the one dtype that holds the codes of all the bands."""
+    return np.dtype(np.int32 if any(grid.wide for grid in grids) else np.uint16)
+
+
+def grid_for_types(dtypes: Iterable[str]) -> CodeGrid | None:
+    """Return the grid that holds every value of these dtypes, or None if data must decide."""
+    found = set(dtypes)
+    if found <= {"uint8", "uint16"}:
+        return CodeGrid(0, 1.0)
+    if found <= {"uint8", "int8", "int16"}:
+        return CodeGrid(-(1 << 15), 1.0)
+    return None
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """What has to be known of a band's values to choose its grid; merges exactly.
+
+    ``histogram`` counts float32 values by their upper 16 bits, put in ascending order.
+    """
+
+    minimum: float
+    maximum: float
+    integers: bool
+    histogram: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> ValueRange:
+        """Look at the finite values of one band in one block, shape (pixels,)."""
+        if not values.size:
+            return cls(math.inf, -math.inf, True, np.zeros(_HISTOGRAM_BINS, np.int64))
+        bits = np.clip(values, -_FARTHEST, _FARTHEST).astype(np.float32).view(np.uint32)
+        # Flipping all bits of negative numbers, and the sign of the others, sorts floats.
+        keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> 16
+        return cls(
+            values.min().item(),
+            values.max().item(),
+            values.dtype.kind in "iu" or bool(np.all(values == np.rint(values))),
+            np.bincount(keys, minlength=_HISTOGRAM_BINS),
+        )
+
+    def merge(self, other: ValueRange) -> ValueRange:
+        """Return the range of both together."""
+        return ValueRange(
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+            self.integers and other.integers,
+            self.histogram + other.histogram,
+        )
+
+    def code_grid(self) -> CodeGrid:
+        """Choose the grid: integers spanning at most 65,536 unchanged, others on a fine step."""
+        if self.minimum > self.maximum:
+            return CodeGrid(0, 1.0)
+        if self.integers and self.maximum - self.minimum < _NARROW_LEVELS:
+            for shift in (0, -(1 << 15)):
+                if shift <= self.minimum and self.maximum < shift + _NARROW_LEVELS:
+                    return CodeGrid(shift, 1.0)
+            return CodeGrid(int(self.minimum), 1.0)
+        low, high = self._most()
+        span = max(high - low, 0.0) or abs(high) or 1.0
+        step = max(2.0 ** math.ceil(math.log2(_WIDENING * span / _WIDE_LEVELS)), _FINEST)
+        return CodeGrid(round((low + high) / 2 / step), step, wide=True)
+
+    def _most(self) -> tuple[float, float]:
+        """Return bounds of the 0.01 to 99.99 percentile range, to the histogram's resolution."""
+        cumulative = np.cumsum(self.histogram)
+        total = int(cumulative[-1])
+        # One more each side where that leaves enough, for a lone stray value in a small scene.
+        tail = total * _TAIL // 10_000 + (total >= _ENOUGH)
+        first = int(np.searchsorted(cumulative, tail, "right"))
+        last = int(np.searchsorted(cumulative, total - tail))
+        edges = np.array([first << 16, (last << 16) | 0xFFFF], np.uint32)
+        bits = np.where(edges >> 31, edges & np.uint32(0x7FFFFFFF), ~edges)
+        low, high = (float(value) for value in bits.view(np.float32))
+        return max(low, self.minimum), min(high, self.maximum)
+
+
+@dataclass(frozen=True)
+class CodeStatistics:
+    """Statistics of one band's codes over the series, exact but for a wide band's quantiles."""
+
+    minimum: int
+    maximum: int
+    median: int
+    low: int
+    high: int
+    total: int
+    total_squares: int
+
+
+class CodeTally:
+    """Collects what :class:`CodeStatistics` needs, block by block; the order does not matter."""
+
+    def __init__(self, grids: Sequence[CodeGrid]) -> None:
+        self._grids = tuple(grids)
+        self.pixels = 0
+        self._histograms = np.zeros((len(grids), _HISTOGRAM_BINS), np.int64)
+        self._extremes: list[tuple[int, int]] = [(1 << 40, -(1 << 40))] * len(grids)
+        self._sums = [(0, 0)] * len(grids)
+
+    def add(self, codes: np.ndarray) -> CodeTally:
+        """Count a block's codes, shape (bands, pixels)."""
+        if codes.shape[1]:
+            self.pixels += codes.shape[1]
+            for band, (grid, plane) in enumerate(zip(self._grids, codes)):
+                keys = (plane - grid.lowest) // _WIDE_BIN if grid.wide else plane
+                counts = np.bincount(
+                    np.minimum(keys, _HISTOGRAM_BINS - 1), minlength=_HISTOGRAM_BINS
+                )
+                self._histograms[band] += counts
+                if grid.wide:
+                    self._extremes[band] = _wider(
+                        self._extremes[band], (int(plane.min()), int(plane.max()))
+                    )
+                    self._sums[band] = _added(self._sums[band], _sums(plane.astype(np.int64)))
+        return self
+
+    def merge(self, other: CodeTally) -> CodeTally:
+        """Add what another tally counted."""
+        self.pixels += other.pixels
+        self._histograms += other._histograms
+        pairs = zip(self._extremes, other._extremes)
+        self._extremes = [_wider(mine, theirs) for mine, theirs in pairs]
+        self._sums = [_added(mine, theirs) for mine, theirs in zip(self._sums, other._sums)]
+        return self
+
+    def statistics(self) -> tuple[CodeStatistics, ...]:
+        """Return the statistics of each band; there must be a pixel."""
+        return tuple(self._band(band) for band in range(len(self._grids)))
+
+    def _band(self, band: int) -> CodeStatistics:
+        counts, grid = self._histograms[band], self._grids[band]
+        cumulative = np.cumsum(counts)
+        quantiles = [
+            int(np.searchsorted(cumulative * 100, self.pixels * percent))
+            for percent in (16, 50, 84)
+        ]
+        if grid.wide:
+            low, median, high = (grid.lowest + key * _WIDE_BIN for key in quantiles)
+            (minimum, maximum), (total, squares) = self._extremes[band], self._sums[band]
+        else:
+            low, median, high = quantiles
+            used = np.flatnonzero(counts)
+            minimum, maximum = int(used[0]), int(used[-1])
+            total, squares = _sums(used, counts[used])
+        return CodeStatistics(minimum, maximum, median, low, high, total, squares)
+
+
+def _wider(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    return min(first[0], second[0]), max(first[1], second[1])
+
+
+def _added(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    return first[0] + second[0], first[1] + second[1]
+
+
+def _sums(codes: np.ndarray, weights: np.ndarray | None = None) -> tuple[int, int]:
+    """Return the exact sums of codes and of their squares, of any size."""
+    squares = codes * codes
+    parts = [codes, squares >> 20, squares & ((1 << 20) - 1)]
+    if weights is not None:
+        parts = [part * weights for part in parts]
+    total, upper, lower = (int(part.sum()) for part in parts)
+    return total, (upper << 20) + lower

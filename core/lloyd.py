@@ -1,0 +1,158 @@
+"""The one k-means loop: assign, update, empty classes, stop. Backends only add up."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .backends.base import Backend, Partials
+from .codes import CodeStatistics
+from .monitor import Monitor
+from .scores import FeatureSpace
+from .seeding import squared_distances
+
+
+class StopRule(enum.Enum):
+    """What has to fall to the tolerance, in the order of the STOP_RULE parameter."""
+
+    CHANGED = "changed"
+    SHIFT = "shift"
+
+
+class EmptyRule(enum.Enum):
+    """What becomes of a class without a pixel, in the order of the EMPTY parameter."""
+
+    KEEP = "keep"
+    RELOCATE = "relocate"
+    DROP = "drop"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When to stop, and what to do with empty classes."""
+
+    max_iter: int
+    stop_rule: StopRule
+    tol: float
+    empty: EmptyRule
+
+
+@dataclass(frozen=True)
+class LloydResult:
+    """Where the loop ended.
+
+    ``centres`` (classes, bands) and ``active`` (classes,) after the last update;
+    ``class_pixels`` (classes,) as assigned before it; ``changed`` and ``shift`` by iteration.
+    """
+
+    centres: np.ndarray
+    active: np.ndarray
+    class_pixels: np.ndarray
+    changed: tuple[float, ...]
+    shift: tuple[float, ...]
+    converged: bool
+
+
+def lloyd(
+    backend: Backend,
+    space: FeatureSpace,
+    start: np.ndarray,
+    rules: Rules,
+    statistics: Sequence[CodeStatistics],
+    sample: np.ndarray,
+    scenes: int,
+    pixels: int,
+    monitor: Monitor,
+) -> LloydResult:
+    """Run k-means from ``start`` (classes, bands) on the blocks a backend has prepared.
+
+    An iteration is assign, then update; the loop stops after the update of the first iteration
+    that meets the stop rule. ``sample``, codes (bands, pixels), is where empty classes are
+    relocated to. Raises Cancelled from the monitor.
+    """
+    centres, active = start, np.ones(len(start), bool)
+    changed: list[float] = []
+    shift: list[float] = []
+    counts = np.zeros(len(start), np.int64)
+    spread = _spread(space, statistics)
+    converged, reached = False, 0.0
+    while len(changed) < rules.max_iter and not converged:
+        monitor.check()
+        partials = backend.step(space.scores(centres, active, scenes))
+        counts = partials.counts.sum(axis=0)
+        updated, relocated = _update(space, centres, active, partials, rules, sample)
+        if rules.empty is EmptyRule.DROP:
+            active = active & (counts > 0)
+        changed.append(partials.changed / pixels)
+        shift.append(_mean_shift(space, centres[active], updated[active]) / spread)
+        centres = updated
+        measure = changed[-1] if rules.stop_rule is StopRule.CHANGED else shift[-1]
+        converged = measure <= rules.tol and not relocated
+        reached = max(reached, _progress(measure, len(changed), rules))
+        monitor.progress(reached)
+        monitor.message(
+            f"Iteration {len(changed)}: {changed[-1]:.4%} of the pixels took another class, "
+            f"the centres moved by {shift[-1]:.3g} of the spread."
+        )
+    return LloydResult(centres, active, counts, tuple(changed), tuple(shift), converged)
+
+
+def _update(
+    space: FeatureSpace,
+    centres: np.ndarray,
+    active: np.ndarray,
+    partials: Partials,
+    rules: Rules,
+    sample: np.ndarray,
+) -> tuple[np.ndarray, bool]:
+    """Return the means of the classes, and whether an empty one was relocated."""
+    counts = partials.counts.sum(axis=0)
+    means = space.means(partials.sums.sum(axis=0), counts)
+    empty = (counts == 0) & active
+    updated = np.where((counts > 0)[:, None], means, centres)
+    if rules.empty is not EmptyRule.RELOCATE or not empty.any():
+        return updated, False
+    return _relocate(space, updated, empty, sample)
+
+
+def _relocate(
+    space: FeatureSpace, centres: np.ndarray, empty: np.ndarray, sample: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """Move each empty class onto the sample's pixel that is farthest from all other centres."""
+    offsets = sample - np.array(space.midpoints, np.int64)[:, None]
+    nearest = np.full(offsets.shape[1], np.inf)
+    for centre in centres[~empty]:
+        np.minimum(nearest, squared_distances(space, offsets, centre), out=nearest)
+    moved = False
+    for row in np.flatnonzero(empty):
+        place = int(np.argmax(nearest))  # of equal ones the first, by scene and place
+        if nearest[place] == 0.0:
+            break
+        centres[row] = offsets[:, place]
+        np.minimum(nearest, squared_distances(space, offsets, centres[row]), out=nearest)
+        moved = True
+    return centres, moved
+
+
+def _spread(space: FeatureSpace, statistics: Sequence[CodeStatistics]) -> float:
+    """Return the length of the vector of the bands' spreads: half of percentiles 16 to 84."""
+    weights = space.weights.tolist()
+    spreads = [weight * ((s.high - s.low) / 2) ** 2 for weight, s in zip(weights, statistics)]
+    return math.sqrt(math.fsum(spreads)) or math.sqrt(math.fsum(weights))
+
+
+def _mean_shift(space: FeatureSpace, before: np.ndarray, after: np.ndarray) -> float:
+    squares = space.weights * (after - before) ** 2
+    return math.fsum(math.sqrt(math.fsum(row)) for row in squares.tolist()) / len(squares)
+
+
+def _progress(measure: float, iterations: int, rules: Rules) -> float:
+    """Guess how far along the loop is: shares fall about geometrically."""
+    share = iterations / rules.max_iter
+    if 0.0 < measure < 1.0 and 0.0 < rules.tol < 1.0:
+        share = max(share, min(1.0, math.log(measure) / math.log(rules.tol)))
+    return share

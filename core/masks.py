@@ -1,0 +1,82 @@
+"""What the values of a mask raster mean: which pixels of a scene are valid."""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+
+from .errors import MaskError, ParameterError
+
+# Landsat Collection 2 QA_PIXEL: fill, dilated cloud, cirrus, cloud, cloud shadow
+# (USGS LSDS-1619, table 6-3).
+_QA_PIXEL_REFUSED = 0b11111
+# Sentinel-2 scene classification: vegetation, bare soil, water, unclassified
+# (Sentinel-2 L2A product definition, SCL).
+_SCL_VALID = (4, 5, 6, 7)
+
+
+class MaskKind(enum.Enum):
+    """How to read a mask, in the order of the MASK_KIND parameter."""
+
+    VALID = "valid"
+    MASKED = "masked"
+    QA_PIXEL = "qa_pixel"
+    SCL = "scl"
+    UDM2 = "udm2"
+
+    @classmethod
+    def of(cls, kind: str | MaskKind) -> MaskKind:
+        """Return the kind with that name, or raise ParameterError."""
+        try:
+            return cls(kind)
+        except ValueError:
+            names = ", ".join(member.value for member in cls)
+            raise ParameterError(f"mask_kind is {kind!r}; expected one of {names}.") from None
+
+
+def mask_band(kind: MaskKind, name: str, band_names: tuple[str, ...]) -> int:
+    """Return the number, from 1, of the band of a mask file that decides.
+
+    That is the first one, but for UDM2, where it is the band called "clear" if there is one.
+    """
+    if not band_names:
+        raise MaskError(f"Mask '{name}' has no band; give a raster with one.")
+    if kind is MaskKind.UDM2:
+        for number, band_name in enumerate(band_names, start=1):
+            if band_name.strip().lower().startswith("clear"):
+                return number
+    return 1
+
+
+def check_mask_type(kind: MaskKind, name: str, dtype: np.dtype) -> None:
+    """Raise MaskError where bits or classes are asked of a raster that is not of integers."""
+    if kind in (MaskKind.QA_PIXEL, MaskKind.SCL) and dtype.kind not in "iu":
+        raise MaskError(
+            f"Mask '{name}' holds {dtype.name} numbers; {kind.value} needs integers: "
+            "choose another MASK_KIND or give the quality band itself."
+        )
+
+
+def valid_pixels(kind: MaskKind, values: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Return where a scene is valid, as booleans of the shape of ``values``.
+
+    ``values`` are the mask's, ``nodata`` its declared nodata value. Not a number is never
+    valid, nor is nodata, except for kind MASKED, where only the rule "masked where not 0"
+    holds, because mask writers commonly declare 0 as nodata.
+    """
+    if kind is MaskKind.MASKED:
+        return np.asarray(values == 0)
+    if kind is MaskKind.VALID:
+        valid = values != 0
+    elif kind is MaskKind.QA_PIXEL:
+        valid = (values & values.dtype.type(_QA_PIXEL_REFUSED)) == 0
+    elif kind is MaskKind.SCL:
+        valid = np.isin(values, _SCL_VALID)
+    else:
+        valid = values == 1
+    if values.dtype.kind == "f":
+        valid &= ~np.isnan(values)
+    if nodata is not None and kind is not MaskKind.QA_PIXEL:
+        valid &= values != nodata
+    return np.asarray(valid)

@@ -1,0 +1,292 @@
+"""A class model: signatures, names, colours and how they were found; kept as JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .codes import CodeGrid
+from .errors import ModelError, OutputError, refuse_unbuilt
+from .monitor import Monitor
+from .palette import Colour
+from .raster import ClassStyle
+from .scores import FeatureSpace
+
+if TYPE_CHECKING:
+    from .series import Series
+
+_FORMAT = "iikmc class model"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What was asked of a fit, in the words of the Python API."""
+
+    classes: int
+    init: str
+    strategy: str
+    max_iter: int
+    stop_rule: str
+    tol: float
+    empty: str
+    order: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """A scene of the fit: its valid pixels, and how many of them each class has."""
+
+    name: str
+    date: dt.date
+    valid_pixels: int
+    class_pixels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """How a fit went.
+
+    ``changed`` and ``shift`` have an entry for each iteration: the share of pixels that took
+    another class, and the mean way of the centres as a share of the mean band spread.
+    ``inertia`` is the sum of squared distances to the signatures, in squared input units.
+    ``saturated`` counts, for each band, the values outside the range of its codes.
+    """
+
+    settings: FitSettings
+    n_iter: int
+    converged: bool
+    changed: tuple[float, ...]
+    shift: tuple[float, ...]
+    inertia: float
+    saturated: tuple[int, ...]
+    scenes: tuple[SceneRecord, ...]
+
+    @property
+    def changed_fraction(self) -> float:
+        """Share of pixels that took another class in the last iteration."""
+        return self.changed[-1]
+
+    @property
+    def valid_pixels(self) -> int:
+        """Number of valid pixels of all scenes."""
+        return sum(scene.valid_pixels for scene in self.scenes)
+
+    @property
+    def class_pixels(self) -> tuple[int, ...]:
+        """Number of pixels of each class in all scenes."""
+        return tuple(sum(counts) for counts in zip(*(scene.class_pixels for scene in self.scenes)))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Where and how fast a model was fitted; not kept in the file, for it changes no result."""
+
+    engine: str
+    threads: int
+    seconds: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassModel:
+    """Signatures that classify scenes of the same bands.
+
+    ``centres`` are float64, (classes, bands), in codes from the mid-points of ``space``.
+    Class numbers, as in rasters, are rows counted from 1.
+    """
+
+    band_names: tuple[str, ...]
+    space: FeatureSpace
+    centres: np.ndarray
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+    fit: FitRecord
+    run: RunRecord | None = field(default=None)
+
+    @property
+    def signatures(self) -> np.ndarray:
+        """Class centres in the input's units: float64, (classes, bands)."""
+        return self.space.values(self.centres)
+
+    @property
+    def classes(self) -> tuple[ClassStyle, ...]:
+        """Number, name and colour of each class."""
+        pairs = zip(self.names, self.colours)
+        return tuple(ClassStyle(row, name, rgb) for row, (name, rgb) in enumerate(pairs, start=1))
+
+    def classify(
+        self,
+        series: Series,
+        folder: str | os.PathLike[str],
+        *,
+        distance: str | os.PathLike[str] | None = None,
+        margin: str | os.PathLike[str] | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
+        memory_mb: int | None = None,
+        client: object | None = None,
+        monitor: Monitor | None = None,
+    ) -> list[Path]:
+        """Write ``<scene>_classes.tif`` for each scene; see :func:`iikmc.core.classify.classify`.
+
+        Returns the paths, oldest scene first. ``distance``, ``margin``, ``memory_mb`` and
+        ``client`` are not available in this version.
+        """
+        from .classify import classify
+        from .files import StagedOutputs
+
+        refuse_unbuilt(distance=distance, margin=margin, memory_mb=memory_mb, client=client)
+        with StagedOutputs() as outputs:
+            classified = classify(
+                self, series, folder, outputs, engine=engine, threads=threads, monitor=monitor
+            )
+        return [item.path for item in classified]
+
+    def check_bands(self, band_names: Sequence[str]) -> None:
+        """Raise ModelError unless these are the model's bands: as many, and named alike."""
+        if len(band_names) != len(self.band_names):
+            raise ModelError(
+                f"The model has {len(self.band_names)} bands ({', '.join(self.band_names)}), the "
+                f"series {len(band_names)} ({', '.join(band_names)}): pick the model's with BANDS."
+            )
+        for mine, theirs in zip(self.band_names, band_names):
+            generic = mine.startswith("Band ") or theirs.startswith("Band ")
+            if not generic and mine.strip().lower() != theirs.strip().lower():
+                raise ModelError(
+                    f"The model's bands are {', '.join(self.band_names)}, those of the series "
+                    f"{', '.join(band_names)}: put them in the model's order with BANDS."
+                )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as JSON; raises OutputError."""
+        from .files import StagedOutputs
+
+        with StagedOutputs() as outputs:
+            self.write(outputs.file(path))
+
+    def write(self, path: Path) -> None:
+        """Write the JSON to exactly this path, as a staged output; raises OutputError."""
+        text = json.dumps(self._as_json(), indent=1, ensure_ascii=False) + "\n"
+        try:
+            path.write_bytes(text.encode("utf-8"))
+        except OSError as error:
+            raise OutputError(f"The model '{path}' cannot be written: {error.strerror}.") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ClassModel:
+        """Read a model; raises ModelError if the file is not one."""
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text("utf-8-sig"))
+        except OSError as error:
+            raise ModelError(f"The model '{path}' cannot be read: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:
+            raise ModelError(
+                f"The model '{path}' is not JSON ({error}); give a saved model."
+            ) from error
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ModelError(f"'{path}' is not a class model; give a file saved by this plugin.")
+        if content.get("version") != _VERSION:
+            raise ModelError(
+                f"The model '{path}' has format version {content.get('version')}, this version "
+                f"reads {_VERSION}: update the plugin."
+            )
+        try:
+            return cls._of_json(content)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise ModelError(f"The model '{path}' is damaged ({error!r}); save it anew.") from error
+
+    def renamed(self, names: Sequence[str], colours: Sequence[Colour]) -> ClassModel:
+        """Return the model with other class names and colours."""
+        return replace(self, names=tuple(names), colours=tuple(colours))
+
+    def _as_json(self) -> dict[str, Any]:
+        signatures = self.signatures.tolist()
+        fit = asdict(self.fit)
+        for scene in fit["scenes"]:
+            scene["date"] = scene["date"].isoformat()
+        bands = [
+            {"name": name, **asdict(grid), "midpoint": middle}
+            for name, grid, middle in zip(
+                self.band_names, self.space.code_grids, self.space.midpoints
+            )
+        ]
+        classes = [
+            {
+                "number": item.number,
+                "name": item.name,
+                "colour": "#{:02x}{:02x}{:02x}".format(*item.colour),
+                "signature": signatures[item.number - 1],
+                "centre": self.centres[item.number - 1].tolist(),
+            }
+            for item in self.classes
+        ]
+        head = {"format": _FORMAT, "version": _VERSION}
+        return {**head, "bands": bands, "classes": classes, "fit": fit}
+
+    @classmethod
+    def _of_json(cls, content: dict[str, Any]) -> ClassModel:
+        bands, classes, fit = content["bands"], content["classes"], dict(content["fit"])
+        _need(1 <= len(bands) <= 64 and 1 <= len(classes) <= 254, "number of bands or classes")
+        numbers = [item["number"] for item in classes]
+        _need(numbers == list(range(1, len(classes) + 1)), "class numbers")
+        centres = np.array([item["centre"] for item in classes], np.float64)
+        _need(centres.shape == (len(classes), len(bands)), "centres that do not fit the bands")
+        _need(bool(np.isfinite(centres).all()), "centres that are not finite")
+        names = [item["name"] for item in (*bands, *classes)]
+        _need(all(isinstance(name, str) for name in names), "names")
+        grids, midpoints = zip(*(_coding(band) for band in bands))
+        fit["settings"] = FitSettings(**fit["settings"])
+        fit["scenes"] = tuple(
+            SceneRecord(
+                scene["name"],
+                dt.date.fromisoformat(scene["date"]),
+                int(scene["valid_pixels"]),
+                tuple(scene["class_pixels"]),
+            )
+            for scene in fit["scenes"]
+        )
+        _need(
+            all(len(scene.class_pixels) == len(classes) for scene in fit["scenes"]), "class pixels"
+        )
+        for key, kind in (("changed", float), ("shift", float), ("saturated", int)):
+            fit[key] = tuple(map(kind, fit[key]))
+        _need(len(fit["changed"]) > 0, "iterations")
+        return cls(
+            band_names=tuple(names[: len(bands)]),
+            space=FeatureSpace(grids, midpoints),
+            centres=centres,
+            names=tuple(names[len(bands) :]),
+            colours=tuple(_colour(item["colour"]) for item in classes),
+            fit=FitRecord(**fit),
+        )
+
+
+def _need(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"bad {what}")
+
+
+def _coding(band: dict[str, Any]) -> tuple[CodeGrid, int]:
+    """Return a band's code grid and mid-point; exact scores need both within bounds."""
+    grid, midpoint = CodeGrid(band["shift"], band["step"], band["wide"]), band["midpoint"]
+    _need(type(grid.shift) is int and type(grid.wide) is bool, "code grid")
+    _need(2.0**-149 <= grid.step <= 2.0**128 and math.frexp(grid.step)[0] == 0.5, "code step")
+    _need(type(midpoint) is int and grid.lowest <= midpoint <= grid.highest, "mid-point")
+    return grid, midpoint
+
+
+def _colour(text: str) -> Colour:
+    _need(re.fullmatch("#[0-9a-fA-F]{6}", text) is not None, "colour")
+    red, green, blue = (int(text[place : place + 2], 16) for place in (1, 3, 5))
+    return red, green, blue

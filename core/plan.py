@@ -1,0 +1,122 @@
+"""The parameters of a fit: the choices there are, checked before any work starts."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from .errors import ParameterError
+from .lloyd import EmptyRule, Rules, StopRule
+from .model import ClassModel, FitSettings
+
+Choice = TypeVar("Choice", bound=enum.Enum)
+
+MOST_CLASSES = 254
+
+
+class Init(enum.Enum):
+    """Where the first centres come from, in the order of the INIT parameter."""
+
+    MINMAX = "minmax"
+    KMEANS_PLUS_PLUS = "k-means++"
+    MODEL = "model"
+
+
+class Strategy(enum.Enum):
+    """How many pixels each iteration sees, in the order of the STRATEGY parameter."""
+
+    FULL = "full"
+    PROGRESSIVE = "progressive"
+    SAMPLE = "sample"
+    MINI_BATCH = "mini-batch"
+
+
+class Order(enum.Enum):
+    """How classes get their numbers, in the order of the ORDER parameter."""
+
+    BRIGHTNESS = "brightness"
+    SIZE = "size"
+    SEEDED = "seeded"
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What to do, from :meth:`of`, which checks the parameters of :func:`~.cluster.cluster`."""
+
+    classes: int
+    init: Init
+    start: ClassModel | np.ndarray | None
+    strategy: Strategy
+    rules: Rules
+    order: Order
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        classes: int,
+        init: str | ClassModel | np.ndarray,
+        strategy: str,
+        max_iter: int,
+        stop_rule: str,
+        tol: float,
+        empty: str,
+        order: str,
+        seed: int,
+        bands: int,
+    ) -> FitPlan:
+        start = None if isinstance(init, (str, Init)) else init
+        if start is not None and not isinstance(start, ClassModel):
+            start = np.asarray(start, np.float64)
+            if start.ndim != 2 or start.shape[1] != bands or not np.isfinite(start).all():
+                raise ParameterError(
+                    f"init has shape {start.shape}; expected finite centres (classes, {bands})."
+                )
+        if start is not None:
+            classes = len(start.centres if isinstance(start, ClassModel) else start)
+        kind = Init.MODEL if start is not None else _choice(Init, "init", init)
+        if kind is Init.MODEL and start is None:
+            raise ParameterError("init is 'model' without a model; give a ClassModel as init.")
+        if not 2 <= classes <= MOST_CLASSES:
+            raise ParameterError(f"classes is {classes}; expected 2 to {MOST_CLASSES}.")
+        if max_iter < 1:
+            raise ParameterError(f"max_iter is {max_iter}; expected 1 or more.")
+        if not 0.0 <= tol < math.inf:
+            raise ParameterError(f"tol is {tol}; expected 0 or more.")
+        way = _choice(Strategy, "strategy", strategy)
+        if way is not Strategy.FULL:
+            raise ParameterError(
+                f"The strategy '{way.value}' is not available in this version; use 'full'."
+            )
+        rules = Rules(
+            int(max_iter),
+            _choice(StopRule, "stop_rule", stop_rule),
+            float(tol),
+            _choice(EmptyRule, "empty", empty),
+        )
+        return cls(int(classes), kind, start, way, rules, _choice(Order, "order", order), int(seed))
+
+    def settings(self, classes: int) -> FitSettings:
+        return FitSettings(
+            classes=classes,
+            init=self.init.value,
+            strategy=self.strategy.value,
+            max_iter=self.rules.max_iter,
+            stop_rule=self.rules.stop_rule.value,
+            tol=self.rules.tol,
+            empty=self.rules.empty.value,
+            order=self.order.value,
+            seed=self.seed,
+        )
+
+
+def _choice(kind: type[Choice], name: str, value: object) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(str(member.value) for member in kind)
+        raise ParameterError(f"{name} is {value!r}; expected one of {names}.") from None

@@ -1,0 +1,138 @@
+"""Centres to integer scores: the one definition of which class is nearest.
+
+score_j(x) = n_j − Σ_b q_jb · (x_b − m_b), with integer q, n and mid-points m, is the squared
+distance of a pixel's codes x to centre j, less what all classes share, on a scale that keeps
+every partial sum below 2^53 for every code there is. So float64 and int64 evaluate it exactly,
+in any order, on any machine. A pixel's class is the lowest j with the smallest score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from .codes import CodeGrid, CodeStatistics
+
+_EXACT = 2.0**53
+NEVER = 1 << 53
+"""Score of a dropped class: above every score of a class in use."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Integer coefficients for each scene.
+
+    ``q`` has shape (scenes, classes, bands), ``n`` (scenes, classes), ``midpoints`` (bands,);
+    all int64.
+    """
+
+    q: np.ndarray
+    n: np.ndarray
+    midpoints: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(self.q.shape[1])
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Where distances are measured: codes of each band about a mid-point, weighted.
+
+    Centres are float64, shape (classes, bands), in codes from the mid-points. A band's weight
+    is the squared step of its codes, so that distances are those of the values.
+    """
+
+    code_grids: tuple[CodeGrid, ...]
+    midpoints: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, code_grids: Sequence[CodeGrid], statistics: Sequence[CodeStatistics]
+    ) -> FeatureSpace:
+        """Return the space of a series: mid-points are the medians."""
+        return cls(tuple(code_grids), tuple(item.median for item in statistics))
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weight of each band, float64."""
+        return np.array([grid.step * grid.step for grid in self.code_grids])
+
+    def scale(self) -> float:
+        """Return the largest power of two that keeps every partial sum below 2^53."""
+        reaches = [grid.reach for grid in self.code_grids]
+        # |c|, |x| ≤ reach: c² + 2|c x| ≤ 3 reach²; rounding q adds up to half of |x|, n half of 1.
+        most = math.fsum(3.0 * w * r * r for w, r in zip(self.weights.tolist(), reaches))
+        room = _EXACT - math.fsum(0.5 * r for r in reaches) - 1.0
+        scale = 2.0 ** math.floor(math.log2(room / most))
+        return scale if scale * most < room else scale / 2
+
+    def scores(self, centres: np.ndarray, active: np.ndarray, scenes: int) -> Scores:
+        """Return the scores of centres; classes that are not active are never chosen."""
+        reach = np.array([grid.reach for grid in self.code_grids], np.float64)
+        bounded = np.clip(centres, -reach, reach)
+        scale, weights = self.scale(), self.weights
+        q = np.rint(2.0 * scale * weights * bounded).astype(np.int64)
+        squares = weights * bounded * bounded
+        n = np.array([round(scale * math.fsum(row)) for row in squares.tolist()], np.int64)
+        q[~active], n[~active] = 0, NEVER
+        return Scores(
+            np.repeat(q[None], scenes, axis=0),
+            np.repeat(n[None], scenes, axis=0),
+            np.array(self.midpoints, np.int64),
+        )
+
+    def values(self, centres: np.ndarray) -> np.ndarray:
+        """Return centres in the input's units."""
+        planes = [
+            (centres[:, band] + (self.midpoints[band] + grid.shift)) * grid.step
+            for band, grid in enumerate(self.code_grids)
+        ]
+        return np.stack(planes, axis=1)
+
+    def centres(self, values: np.ndarray) -> np.ndarray:
+        """Return values in the input's units, shape (classes, bands), as centres."""
+        planes = [
+            np.asarray(values[:, band], np.float64) / grid.step
+            - (self.midpoints[band] + grid.shift)
+            for band, grid in enumerate(self.code_grids)
+        ]
+        return np.stack(planes, axis=1)
+
+    def means(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the centres of classes from code sums (classes, bands) and counts; NaN if empty.
+
+        Each is one division of exact integers, so it does not depend on how codes are shifted.
+        """
+        midpoints = np.array(self.midpoints, np.int64)
+        moved = sums - counts[:, None] * midpoints
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return moved / counts[:, None].astype(np.float64)
+
+    def inertia(
+        self,
+        centres: np.ndarray,
+        sums: np.ndarray,
+        counts: np.ndarray,
+        statistics: Sequence[CodeStatistics],
+    ) -> float:
+        """Return the sum of squared distances to the classes' centres, in squared units.
+
+        Exact up to one rounding: Σ w (Σ x² − 2 Σ_j c_j S_j + Σ_j N_j c_j²) in rationals.
+        """
+        total = Fraction(0)
+        pixels = int(counts.sum())
+        for band, (middle, weight) in enumerate(zip(self.midpoints, self.weights.tolist())):
+            known = statistics[band]
+            squares = known.total_squares - 2 * middle * known.total + pixels * middle**2
+            part = Fraction(squares)
+            for row in np.flatnonzero(counts):
+                centre, count = Fraction(float(centres[row, band])), int(counts[row])
+                part += centre * (count * centre - 2 * (int(sums[row, band]) - middle * count))
+            total += Fraction(weight) * part
+        return float(total)

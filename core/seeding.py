@@ -1,0 +1,103 @@
+"""First centres: min-max mid-points (the paper) or k-means++, the same on every machine."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .codes import CodeStatistics
+from .errors import ParameterError
+from .monitor import Monitor
+from .pixels import PixelStore
+from .sampling import uniform
+from .scores import FeatureSpace
+
+_CHUNK = 1 << 16
+
+
+def minmax_midpoints(
+    space: FeatureSpace, statistics: tuple[CodeStatistics, ...], classes: int
+) -> np.ndarray:
+    """Cut each band's range into ``classes`` equal parts and return their middles.
+
+    Han & Lee (2024), doi 10.3390/rs16010102. float64, shape (classes, bands).
+    """
+    centres = np.empty((classes, len(statistics)))
+    for band, (known, middle) in enumerate(zip(statistics, space.midpoints)):
+        low, span = known.minimum - middle, known.maximum - known.minimum
+        for row in range(classes):  # one division of exact integers
+            centres[row, band] = (low * 2 * classes + span * (2 * row + 1)) / (2 * classes)
+    return centres
+
+
+def kmeans_plus_plus(
+    space: FeatureSpace, sample: np.ndarray, distinct: np.ndarray, seed: int
+) -> np.ndarray:
+    """Draw centres by greedy k-means++ from a sample (Arthur & Vassilvitskii 2007).
+
+    Each centre is the best of 2 + ln k candidates drawn in proportion to the squared distance
+    to the centres so far. ``sample`` has shape (bands, pixels); ``distinct``, (classes, bands),
+    holds as many different spectra as classes are wanted, and fills up where the sample has
+    too few. Returns float64, (classes, bands).
+    """
+    classes = len(distinct)
+    offsets = sample - np.array(space.midpoints, np.int64)[:, None]
+    first = int(uniform(seed, 0) * offsets.shape[1])
+    centres = [offsets[:, first].astype(np.float64)]
+    nearest = squared_distances(space, offsets, centres[0])
+    trials = 2 + int(math.log(classes))
+    for row in range(1, classes):
+        cumulative = np.cumsum(nearest)  # in this order on every machine, unlike np.sum
+        total = float(cumulative[-1])
+        if total == 0.0:
+            break
+        best: tuple[float, int, np.ndarray] | None = None
+        for trial in range(trials):
+            place = int(np.searchsorted(cumulative, uniform(seed, row, trial) * total, "right"))
+            place = min(place, len(nearest) - 1)
+            candidate = offsets[:, place].astype(np.float64)
+            updated = np.minimum(nearest, squared_distances(space, offsets, candidate))
+            potential = float(np.cumsum(updated)[-1])
+            if best is None or potential < best[0]:
+                best = potential, place, updated
+        assert best is not None
+        centres.append(offsets[:, best[1]].astype(np.float64))
+        nearest = best[2]
+    spectra: np.ndarray = distinct - np.array(space.midpoints, np.int64)
+    for spectrum in spectra:
+        if len(centres) < classes and not any(np.array_equal(spectrum, c) for c in centres):
+            centres.append(spectrum.astype(np.float64))
+    return np.stack(centres)
+
+
+def squared_distances(space: FeatureSpace, offsets: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return the squared distances of pixels, offsets (bands, pixels), to a centre (bands,).
+
+    Band by band in order, so that rounding is the same on every machine.
+    """
+    total = np.zeros(offsets.shape[1])
+    for plane, middle, weight in zip(offsets, centre, space.weights):
+        step = plane - middle
+        total += weight * (step * step)
+    return total
+
+
+def distinct_spectra(store: PixelStore, wanted: int, monitor: Monitor) -> np.ndarray:
+    """Return ``wanted`` different spectra of the series, codes (wanted, bands), in sorted order.
+
+    They are the first found in the order of scenes and blocks, so only their number may be
+    relied on. Raises ParameterError if there are fewer.
+    """
+    found = np.empty((0, len(store.code_grids)), np.int64)
+    for block in store.blocks:
+        for start in range(0, block.pixels, _CHUNK):
+            monitor.check()
+            part = block.codes[:, start : start + _CHUNK].T.astype(np.int64)
+            found = np.unique(np.concatenate([found, part]), axis=0)
+            if len(found) >= wanted:
+                return found[:wanted]
+    raise ParameterError(
+        f"The series has {len(found)} distinct spectra, {wanted} classes were asked for: "
+        f"ask for {len(found)} or fewer."
+    )

@@ -1,0 +1,94 @@
+"""First centres and samples: as defined, reproducible, and tied to places only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from iikmc.core import cluster, open_series
+from iikmc.core import pixels as pixel_store
+from iikmc.core.monitor import Monitor
+from iikmc.core.sampling import canonical_sample, keyed
+from iikmc.core.scores import FeatureSpace
+from iikmc.core.seeding import distinct_spectra, kmeans_plus_plus, minmax_midpoints
+
+
+def test_minmax_midpoints_cut_each_range_into_equal_parts(make_scene):
+    values = np.array([[[0, 80, 40]], [[1000, 1000, 1003]]], np.uint16)
+    with open_series([make_scene("s_2020-01-01", values)]) as series:
+        store = series.pixels()
+    space = FeatureSpace.of(store.code_grids, store.statistics)
+    found = space.values(minmax_midpoints(space, store.statistics, 4))
+    np.testing.assert_allclose(found[:, 0], [10, 30, 50, 70])
+    np.testing.assert_allclose(found[:, 1], [1000.375, 1001.125, 1001.875, 1002.625])
+
+
+def test_kmeans_plus_plus_finds_separate_groups_and_follows_the_seed(make_scene):
+    rng = np.random.default_rng(3)
+    middles = np.array([[500, 500], [3000, 600], [800, 6000], [7000, 7000]])
+    values = middles[rng.integers(0, 4, (30, 40))].transpose(2, 0, 1)
+    values = (values + rng.integers(-20, 21, values.shape)).astype(np.uint16)
+    with open_series([make_scene("s_2020-01-01", values)]) as series:
+        store = series.pixels()
+    space = FeatureSpace.of(store.code_grids, store.statistics)
+    sample = canonical_sample(store, 0)
+    distinct = distinct_spectra(store, 4, Monitor())
+
+    def start(seed: int) -> np.ndarray:
+        return space.values(kmeans_plus_plus(space, sample, distinct, seed))
+
+    for seed in range(5):
+        distances = np.abs(start(seed)[:, None] - middles[None]).max(axis=2)
+        assert (distances.min(axis=1) <= 20).all()
+        assert len(set(distances.argmin(axis=1))) == 4
+    assert np.array_equal(start(1), start(1))
+    assert not np.array_equal(start(1), start(2))
+
+
+def test_kmeans_plus_plus_fills_up_when_the_sample_has_too_few_spectra(make_scene):
+    values = np.array([[5, 5, 5, 5, 9, 7]], np.uint16)
+    with open_series([make_scene("s_2020-01-01", values)]) as series:
+        store = series.pixels()
+    space = FeatureSpace.of(store.code_grids, store.statistics)
+    sample = np.full((1, 4), 5)
+    centres = kmeans_plus_plus(space, sample, distinct_spectra(store, 3, Monitor()), 0)
+    assert sorted(space.values(centres)[:, 0]) == [5.0, 7.0, 9.0]
+
+
+@pytest.mark.parametrize("block_pixels", [50, 333, 1 << 20])
+def test_the_sample_does_not_depend_on_blocks(block_pixels, three_scenes, monkeypatch):
+    with open_series(three_scenes) as series:
+        expected = canonical_sample(series.pixels(), 7, 500)
+        series.close()
+        monkeypatch.setattr(pixel_store, "BLOCK_PIXELS", block_pixels)
+        store = series.pixels()
+    found = canonical_sample(store, 7, 500)
+    assert np.array_equal(found, expected)
+    assert not np.array_equal(canonical_sample(store, 8, 500)[:, :100], expected[:, :100])
+    # One place of each run is drawn, and masked ones drop out.
+    assert 500 <= found.shape[1] <= 1000
+
+
+def test_a_small_series_is_its_own_sample(three_scenes):
+    with open_series(three_scenes) as series:
+        store = series.pixels()
+    whole = np.concatenate([block.codes for block in store.blocks], axis=1)
+    assert np.array_equal(canonical_sample(store, 0), whole)
+
+
+def test_keyed_numbers_are_splitmix_and_spread():
+    # The first output of SplitMix64 seeded with 0, a published test value.
+    assert int(keyed(0)) == 0xE220A8397B1DCDAF
+    bits = keyed(1, 2, np.arange(10_000))
+    assert len(np.unique(bits)) == 10_000
+    assert abs(float((bits >> np.uint64(63)).mean()) - 0.5) < 0.02
+    assert int(keyed(1, 2, 3)) != int(keyed(1, 3, 2))
+
+
+def test_seeds_show_in_the_model(three_scenes):
+    with open_series(three_scenes) as series:
+        first = cluster(series, classes=9, init="k-means++", seed=1, max_iter=1)
+        same = cluster(series, classes=9, init="k-means++", seed=1, max_iter=1)
+        other = cluster(series, classes=9, init="k-means++", seed=2, max_iter=1)
+    assert first.signatures.tobytes() == same.signatures.tobytes()
+    assert first.signatures.tobytes() != other.signatures.tobytes()
