@@ -1,0 +1,132 @@
+"""A fit in plain sentences: how it ended, how converged it is, and what to beware of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterable
+
+from .model import ClassModel, FitRecord, FitSettings
+from .page import count, fine_share, listing
+
+_TREND = 10
+
+_INIT = {
+    "minmax": "evenly from the minimum to the maximum of each band (Han & Lee 2024)",
+    "k-means++": "k-means++",
+    "model": "given, by a model or a table",
+}
+_STRATEGY = {
+    "full": "every pixel in every iteration",
+    "progressive": "a sample first, then every pixel",
+    "sample": "a sample of the pixels",
+    "mini-batch": "mini-batches",
+}
+_EMPTY = {
+    "keep": "keep their centre",
+    "relocate": "get the pixel farthest from all centres",
+    "drop": "are dropped",
+}
+_ORDER = {
+    "brightness": "by brightness, darkest first",
+    "size": "by size, largest first",
+    "seeded": "as their first centres came",
+}
+
+
+def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
+    """Return the settings as names and values in words."""
+    shift = settings.stop_rule == "shift"
+    measure = "the centres move by" if shift else "the pixels that change class are"
+    whole = "of the spread" if shift else "of all"
+    rows = [
+        ("Classes asked for", f"{settings.classes:,}"),
+        ("First centres", _INIT.get(settings.init, settings.init)),
+        ("Pixels used", _STRATEGY.get(settings.strategy, settings.strategy)),
+        ("Stop when", f"{measure} at most {fine_share(settings.tol)} {whole}"),
+        ("Iterations at most", f"{settings.max_iter:,}"),
+        ("Classes without a pixel", _EMPTY.get(settings.empty, settings.empty)),
+        ("Class numbers", _ORDER.get(settings.order, settings.order)),
+        ("Seed", f"{settings.seed}"),
+    ]
+    return rows if settings.init != "model" else [row for row in rows if row[0] != "Class numbers"]
+
+
+def ending(fit: FitRecord) -> str:
+    """Return how the fit ended: after how many iterations, and whether converged."""
+    settings = fit.settings
+    if fit.converged:
+        start = f"The fit converged after {count(fit.n_iter, 'iteration')}"
+    else:
+        start = (
+            f"The fit did not converge in {count(fit.n_iter, 'iteration')}, the most it was allowed"
+        )
+    moved = f"{fine_share(fit.changed_fraction)} of the pixels changed class"
+    if settings.stop_rule == "shift":
+        shift = f"the centres moved by {fine_share(fit.shift[-1])} of the spread"
+        return f"{start}: in the last, {shift} (tolerance {fine_share(settings.tol)}) and {moved}."
+    return f"{start}: in the last, {moved} (tolerance {fine_share(settings.tol)})."
+
+
+def trend(fit: FitRecord) -> str:
+    """Return how far the labels still are from where they would settle.
+
+    If the changed fraction c goes on falling by the factor r of the last iterations, the sum
+    of all that is still to come is c·r / (1 − r). Pixels that change twice count twice.
+    """
+    # In the first iteration every pixel takes its first class: that is no trend.
+    last, steps = fit.changed_fraction, min(_TREND, fit.n_iter - 2)
+    if last == 0.0:
+        return "No pixel changed class in the last iteration: the labels have settled for good."
+    if steps < 2:
+        return "There are too few iterations to tell how far the labels are from settling."
+    first = fit.changed[-1 - steps]
+    factor = (last / first) ** (1 / steps) if first > last else 1.0
+    rest = last * factor / (1 - factor) if factor < 1.0 else 1.0
+    if rest >= 0.5:
+        return (
+            f"The changes were hardly falling over the last {steps} iterations: the labels are "
+            "still far from settling. Allow more iterations or a smaller tolerance."
+        )
+    return (
+        f"Over the last {steps} iterations the changes fell by {fine_share(1 - factor)} each. "
+        f"Going on like this, about {fine_share(rest)} of the pixels would still change class "
+        "before the labels settle; more, should the changes rise again on the way."
+    )
+
+
+def root_mean_square(fit: FitRecord) -> float:
+    """Return the root mean square distance of pixels to their signature, in the input's units."""
+    return math.sqrt(fit.inertia / fit.valid_pixels) if fit.valid_pixels else math.nan
+
+
+def notices(model: ClassModel, scenes: Iterable[tuple[str, dt.date]]) -> list[str]:
+    """Return what a reader should know before using the result; ``scenes`` are those classified."""
+    fit, found = model.fit, []
+    if not fit.converged:
+        found.append(
+            "Not converged: pixels would go on changing class if MAX_ITERATIONS were higher."
+        )
+    dropped = fit.settings.classes - len(model.names)
+    if dropped > 0:
+        found.append(f"{count(dropped, 'class')} of those asked for lost all pixels and went.")
+    empty = [name for name, pixels in zip(model.names, fit.class_pixels) if not pixels]
+    if empty:
+        found.append(
+            f"No pixel of the fit belongs to {listing(empty)}: fewer classes would do, or EMPTY "
+            "set to relocate."
+        )
+    beyond = [
+        f"{count(values, 'value')} in {band}"
+        for band, values in zip(model.band_names, fit.saturated)
+        if values
+    ]
+    if beyond:
+        found.append(f"Values far outside the usual range were cut to its ends: {listing(beyond)}.")
+    fitted = {(scene.name, scene.date) for scene in fit.scenes}
+    if fitted != set(scenes):
+        found.append(
+            f"The model was fitted on other scenes ({len(fitted):,}, {fit.valid_pixels:,} pixels); "
+            "iterations and inertia are theirs."
+        )
+    return found
