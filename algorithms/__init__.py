@@ -1,0 +1,7 @@
+"""The Processing algorithms: parameters in, engine call, results out."""
+
+from .classifyseries import ClassifySeries
+
+ALGORITHMS = (ClassifySeries,)
+
+__all__ = ["ALGORITHMS"]

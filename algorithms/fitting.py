@@ -1,0 +1,244 @@
+"""How to fit: the parameters of a k-means run as plain data, shared by all that fit a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+)
+
+from ..core.backends.base import ENGINES, resolve_engine
+from ..core.cluster import cluster
+from ..core.errors import ParameterError
+from ..core.lloyd import EmptyRule, StopRule
+from ..core.model import ClassModel
+from ..core.monitor import Monitor
+from ..core.parallel import thread_count
+from ..core.plan import MOST_CLASSES, FitPlan, Init, Order, Strategy
+from ..core.series import Series
+from .base import IikmcAlgorithm, enum_parameter, tr
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What the fitting parameters say; ``start`` is the model where ``init`` is MODEL."""
+
+    classes: int
+    init: Init
+    start: ClassModel | None
+    strategy: Strategy
+    max_iter: int
+    stop_rule: StopRule
+    tol: float
+    empty: EmptyRule
+    order: Order
+    engine: str
+    threads: int
+    seed: int
+
+    def check(self, series: Series) -> None:
+        """Raise one of the engine's errors where :meth:`fit` would, short of reading pixels."""
+        resolve_engine(self.engine)
+        thread_count(self.threads)
+        FitPlan.of(
+            self.classes,
+            self.start or self.init.value,
+            self.strategy.value,
+            self.max_iter,
+            self.stop_rule.value,
+            self.tol,
+            self.empty.value,
+            self.order.value,
+            self.seed,
+            len(series.band_names),
+        )
+        if self.start is not None:
+            self.start.check_bands(series.band_names)
+
+    def fit(self, series: Series, monitor: Monitor) -> ClassModel:
+        """Return the model of a series."""
+        return cluster(
+            series,
+            classes=self.classes,
+            init=self.start or self.init.value,
+            strategy=self.strategy.value,
+            max_iter=self.max_iter,
+            stop_rule=self.stop_rule.value,
+            tol=self.tol,
+            empty=self.empty.value,
+            order=self.order.value,
+            engine=self.engine,
+            threads=self.threads,
+            seed=self.seed,
+            monitor=monitor,
+        )
+
+
+def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
+    """Declare CLASSES and, as advanced ones, INIT to SEED."""
+    integer = QgsProcessingParameterNumber.Type.Integer
+    real = QgsProcessingParameterNumber.Type.Double
+    algorithm.add(
+        QgsProcessingParameterNumber(
+            "CLASSES", tr("Number of classes"), integer, 8, False, 2, MOST_CLASSES
+        ),
+        tr("How many classes to look for. Not used if the first centres come from a model."),
+    )
+    algorithm.add(
+        enum_parameter(
+            "INIT",
+            tr("First class centres"),
+            [
+                tr("Evenly from minimum to maximum (Han & Lee 2024)"),
+                tr("k-means++"),
+                tr("From a model"),
+            ],
+        ),
+        tr(
+            "Where the iterations start from. From a model: its signatures; its class numbers, "
+            "names and colours are kept."
+        ),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterFile(
+            "MODEL_IN",
+            tr("Model to start from"),
+            optional=True,
+            fileFilter=tr("Class model (*.json)"),
+        ),
+        tr("A class model saved by an earlier run; needed if the first centres are its."),
+        advanced=True,
+    )
+    algorithm.add(
+        enum_parameter(
+            "STRATEGY",
+            tr("Pixels used"),
+            [
+                tr("All, in every iteration"),
+                tr("A sample first, then all (not in this version)"),
+                tr("A sample (not in this version)"),
+                tr("Mini-batches (not in this version)"),
+            ],
+        ),
+        tr("Which pixels each iteration looks at. This version uses all of them."),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber(
+            "MAX_ITERATIONS", tr("Most iterations"), integer, 100, False, 1
+        ),
+        tr("Stop after this many iterations, converged or not; the result tells which."),
+        advanced=True,
+    )
+    algorithm.add(
+        enum_parameter(
+            "STOP_RULE",
+            tr("Converged when"),
+            [tr("Hardly a pixel changes its class"), tr("The centres hardly move")],
+        ),
+        tr(
+            "What has to fall to the tolerance: the share of pixels that change class in an "
+            "iteration, or the mean shift of the centres as a share of the series' spread."
+        ),
+        advanced=True,
+    )
+    tolerance = QgsProcessingParameterNumber(
+        "TOLERANCE", tr("Tolerance"), real, 0.0001, False, 0.0, 1.0
+    )
+    tolerance.setMetadata({"widget_wrapper": {"decimals": 6}})
+    algorithm.add(
+        tolerance,
+        tr("When it is small enough. 0.0001 is one pixel in ten thousand; the paper uses 0.01."),
+        advanced=True,
+    )
+    algorithm.add(
+        enum_parameter(
+            "EMPTY",
+            tr("Classes without pixels"),
+            [
+                tr("Keep their centre where it is"),
+                tr("Move it to the pixel farthest from all centres"),
+                tr("Drop them"),
+            ],
+        ),
+        tr("What becomes of a class that loses its last pixel while the centres move."),
+        advanced=True,
+    )
+    algorithm.add(
+        enum_parameter(
+            "ORDER",
+            tr("Class numbers"),
+            [
+                tr("By brightness, darkest first"),
+                tr("By size, largest first"),
+                tr("In the order of the first centres"),
+            ],
+        ),
+        tr("How classes get their numbers. Not used if the first centres come from a model."),
+        advanced=True,
+    )
+    algorithm.add(
+        enum_parameter(
+            "ENGINE",
+            tr("Engine"),
+            [
+                tr("Auto: the fastest that is installed"),
+                tr("NumPy"),
+                tr("Numba"),
+                tr("CuPy: NVIDIA GPU (not in this version)"),
+                tr("Dask (not in this version)"),
+            ],
+        ),
+        tr("What does the arithmetic. All give exactly the same classes."),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber("THREADS", tr("Threads"), integer, 0, False, 0),
+        tr("How many processor threads to use; 0: as many as there are cores."),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber("SEED", tr("Random seed"), integer, 0, False, 0),
+        tr("For k-means++: another seed gives other first centres, the same one the same."),
+        advanced=True,
+    )
+
+
+def take_fit(
+    algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext
+) -> FitOptions:
+    """Return the fitting parameters as plain data; reads the model to start from, if any."""
+
+    def choice(key: str) -> int:
+        return algorithm.parameterAsEnum(parameters, key, context)
+
+    def number(key: str) -> int:
+        return algorithm.parameterAsInt(parameters, key, context)
+
+    init = tuple(Init)[choice("INIT")]
+    start = None
+    if init is Init.MODEL:
+        path = algorithm.parameterAsFile(parameters, "MODEL_IN", context)
+        if not path:
+            raise ParameterError("INIT is 'from a model', but there is none: give it as MODEL_IN.")
+        start = ClassModel.load(path)
+    return FitOptions(
+        classes=number("CLASSES"),
+        init=init,
+        start=start,
+        strategy=tuple(Strategy)[choice("STRATEGY")],
+        max_iter=number("MAX_ITERATIONS"),
+        stop_rule=tuple(StopRule)[choice("STOP_RULE")],
+        tol=algorithm.parameterAsDouble(parameters, "TOLERANCE", context),
+        empty=tuple(EmptyRule)[choice("EMPTY")],
+        order=tuple(Order)[choice("ORDER")],
+        engine=ENGINES[choice("ENGINE")],
+        threads=number("THREADS"),
+        seed=number("SEED"),
+    )

@@ -1,0 +1,1 @@
+"""What QGIS loads: the plugin and its Processing provider."""

@@ -1,0 +1,34 @@
+"""Registers the Processing provider with QGIS and takes it away again."""
+
+from __future__ import annotations
+
+from qgis.core import Qgis, QgsApplication
+
+from .provider import IikmcProvider
+
+
+class IikmcPlugin:
+    """The plugin; ``iface`` is None under qgis_process, which calls ``initProcessing`` only."""
+
+    def __init__(self, iface: object | None) -> None:
+        self._iface = iface
+        self._provider: IikmcProvider | None = None
+
+    def initProcessing(self) -> None:
+        """Add the provider."""
+        self._provider = IikmcProvider()
+        QgsApplication.processingRegistry().addProvider(self._provider)
+
+    def initGui(self) -> None:
+        """Add the provider; in a window, say so if it has nothing to offer."""
+        self.initProcessing()
+        if self._iface is not None and self._provider.problem:
+            self._iface.messageBar().pushMessage(
+                self._provider.name(), self._provider.problem, Qgis.MessageLevel.Warning
+            )
+
+    def unload(self) -> None:
+        """Remove the provider."""
+        if self._provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self._provider)
+            self._provider = None
