@@ -13,7 +13,7 @@ import numpy as np
 
 from .areas import ClassAreas
 from .backends.base import Backend, Partials, open_backend, resolve_engine
-from .errors import Cancelled
+from .errors import Cancelled, OutputError
 from .files import StagedOutputs
 from .model import ClassModel
 from .monitor import Monitor
@@ -50,6 +50,7 @@ def classify(
     *,
     engine: str = "auto",
     threads: int | None = None,
+    memory_mb: int | None = None,
     monitor: Monitor | None = None,
 ) -> list[ClassifiedScene]:
     """Write a raster of class numbers for each scene, oldest first.
@@ -61,9 +62,12 @@ def classify(
     model.check_bands(series.band_names)
     name, workers = resolve_engine(engine), thread_count(threads)
     monitor.message(f"Classifying {len(series)} scenes with the engine {name}.")
+    check_inputs_stay(series, Path(folder))
     staged = outputs.folder(folder)
     reading = monitor.part(0.0, 0.3)
-    store = series.pixels(code_grids=model.space.code_grids, threads=workers, monitor=reading)
+    store = series.pixels(
+        code_grids=model.space.code_grids, threads=workers, memory_mb=memory_mb, monitor=reading
+    )
     store.warn_saturated(series.band_names, monitor)
     backend = open_backend(name, workers)
     try:
@@ -86,6 +90,19 @@ def classify(
             )
     finally:
         backend.close()
+
+
+def check_inputs_stay(series: Series, folder: Path) -> None:
+    """Raise OutputError where a label raster would take the place of a scene or mask."""
+    written = {(folder / f"{scene.name}{SUFFIX}").resolve(): scene.name for scene in series.scenes}
+    for scene in series.scenes:
+        for path in (scene.path, scene.mask.path if scene.mask else None):
+            if path and Path(path).resolve() in written:
+                scene_name = written[Path(path).resolve()]
+                raise OutputError(
+                    f"'{path}' is an input, and the classes of scene '{scene_name}' would take its "
+                    "place: choose another folder."
+                )
 
 
 class _SceneWriter:

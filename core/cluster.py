@@ -10,17 +10,19 @@ import numpy as np
 
 from .backends.base import open_backend, resolve_engine
 from .errors import refuse_unbuilt
-from .lloyd import LloydResult, lloyd
+from .lloyd import EmptyRule, LloydResult
 from .model import ClassModel, FitRecord, RunRecord, SceneRecord
 from .monitor import Monitor
 from .palette import Colour, colours
 from .parallel import thread_count
 from .pixels import PixelStore
 from .plan import FitPlan, Init, Order
+from .quality import measure_quality
 from .sampling import canonical_sample
 from .scores import FeatureSpace
 from .seeding import distinct_spectra, kmeans_plus_plus, minmax_midpoints
 from .series import Series
+from .strategies import run_strategy
 
 
 def cluster(
@@ -58,7 +60,11 @@ def cluster(
         minmax (Han & Lee 2024), k-means++, a ClassModel (its numbers, names and colours are
         kept and ``order`` is not used), or an array (classes, bands) in the input's units.
     strategy
-        full: every pixel in every iteration. Others are not available in this version.
+        full: every pixel in every iteration. progressive: on a sample first (at most half of the
+        iterations), then on all pixels. sample: on a sample alone. mini-batch: on a sample, then
+        on batches of its size; ``max_iter`` bounds the passes over all pixels.
+    sample_fraction
+        Share of the pixels that a sample, or a mini-batch, has.
     max_iter, stop_rule, tol
         Stop after ``max_iter`` updates, or when the share of pixels that changed class
         (changed), or the mean way of the centres as a share of the series' spread (shift), is
@@ -73,9 +79,12 @@ def cluster(
         Backend (auto: the best there is) and threads (None: all cores). Neither changes a bit
         of the result.
     seed
-        For k-means++.
-    sample_fraction, harmonise, harmonise_reference, scaling, temporal, temporal_strength, \
-memory_mb, client, checkpoint
+        For k-means++ and samples.
+    memory_mb
+        Memory for pixels; what does not fit goes to a scratch file in the temporary folder. None
+        or 0: half of what is free. Changes no bit of the result either.
+    harmonise, harmonise_reference, scaling, temporal, temporal_strength, \
+client, checkpoint
         Not available in this version, but for their defaults.
 
     Raises
@@ -90,7 +99,6 @@ memory_mb, client, checkpoint
     """
     refuse_unbuilt(
         harmonise_reference=harmonise_reference,
-        memory_mb=memory_mb,
         client=client,
         checkpoint=checkpoint,
         **{
@@ -104,16 +112,17 @@ memory_mb, client, checkpoint
         },
     )
     plan = FitPlan.of(
-        classes,
-        init,
-        strategy,
-        max_iter,
-        stop_rule,
-        tol,
-        empty,
-        order,
-        seed,
-        len(series.band_names),
+        classes=classes,
+        init=init,
+        strategy=strategy,
+        sample_fraction=sample_fraction,
+        max_iter=max_iter,
+        stop_rule=stop_rule,
+        tol=tol,
+        empty=empty,
+        order=order,
+        seed=seed,
+        bands=len(series.band_names),
     )
     if isinstance(plan.start, ClassModel):
         plan.start.check_bands(series.band_names)
@@ -124,7 +133,9 @@ memory_mb, client, checkpoint
 
     monitor.message(f"Engine: {backend_name}, threads: {workers}.")
     grids = plan.start.space.code_grids if isinstance(plan.start, ClassModel) else None
-    store = series.pixels(code_grids=grids, threads=workers, monitor=monitor.part(0.0, 0.4))
+    store = series.pixels(
+        code_grids=grids, threads=workers, memory_mb=memory_mb, monitor=monitor.part(0.0, 0.4)
+    )
     clock.lap("reading")
     store.warn_saturated(series.band_names, monitor)
     space, start, sample = _seeds(plan, store, monitor)
@@ -132,32 +143,27 @@ memory_mb, client, checkpoint
 
     backend = open_backend(backend_name, workers)
     try:
-        backend.prepare(store.blocks, store.scene_count, monitor)
-        clock.lap("preparing the engine")
-        fitting = monitor.part(0.4, 0.95)
-        result = lloyd(
-            backend,
-            space,
-            start,
-            plan.rules,
-            store.statistics,
-            sample,
-            store.scene_count,
-            store.pixels,
-            fitting,
+        fitted = run_strategy(
+            plan, backend, store, space, start, sample, workers, monitor.part(0.4, 0.95)
         )
+        result = fitted.last
         rows = _numbering(plan, space, result)
         centres = result.centres[rows]
         final = backend.step(space.scores(centres, np.ones(len(rows), bool), store.scene_count))
+        clock.lap("fitting")
+        judging = monitor.part(0.95, 1.0)
+        quality = measure_quality(
+            backend, store, space, centres, final, plan.seed, workers, judging
+        )
+        clock.lap("measuring quality")
     finally:
         backend.close()
-    clock.lap("fitting")
     counts = final.counts.sum(axis=0)
     inertia = space.inertia(centres, final.sums.sum(axis=0), counts, store.statistics)
     monitor.progress(1.0)
     if not result.converged:
         monitor.warning(
-            f"Not converged after {len(result.changed)} iterations: {result.changed[-1]:.4%} of "
+            f"Not converged after {len(fitted.changed)} iterations: {result.changed[-1]:.4%} of "
             "the pixels still took another class. Raise MAX_ITERATIONS to go on."
         )
     names, rgb = _names_and_colours(plan, rows)
@@ -169,16 +175,20 @@ memory_mb, client, checkpoint
         colours=rgb,
         fit=FitRecord(
             settings=plan.settings(len(start)),
-            n_iter=len(result.changed),
+            n_iter=len(fitted.changed),
+            sample_iterations=fitted.sample_iterations,
+            sample_pixels=fitted.sample_pixels,
             converged=result.converged,
-            changed=result.changed,
-            shift=result.shift,
+            changed=fitted.changed,
+            shift=fitted.shift,
             inertia=inertia,
             saturated=store.saturated,
             scenes=tuple(
                 SceneRecord(scene.name, scene.date, int(row.sum()), tuple(row.tolist()))
                 for scene, row in zip(series.scenes, final.counts)
             ),
+            quality=quality,
+            held_out=fitted.held_out,
         ),
         run=RunRecord(backend_name, workers, clock.laps),
     )
@@ -201,7 +211,8 @@ def _seeds(
     plan: FitPlan, store: PixelStore, monitor: Monitor
 ) -> tuple[FeatureSpace, np.ndarray, np.ndarray]:
     """Return the space distances are measured in, the first centres, and the sample."""
-    sample = canonical_sample(store, plan.seed)
+    needed = plan.init is Init.KMEANS_PLUS_PLUS or plan.rules.empty is EmptyRule.RELOCATE
+    sample = canonical_sample(store, plan.seed) if needed else np.empty((len(store.code_grids), 0))
     if isinstance(plan.start, ClassModel):
         return plan.start.space, plan.start.centres, sample
     space = FeatureSpace.of(store.code_grids, store.statistics)

@@ -128,7 +128,7 @@ class ValueRange:
             return CodeGrid(int(self.minimum), 1.0)
         low, high = self._most()
         span = max(high - low, 0.0) or abs(high) or 1.0
-        step = max(2.0 ** math.ceil(math.log2(_WIDENING * span / _WIDE_LEVELS)), _FINEST)
+        step = 2.0 ** math.ceil(math.log2(max(_WIDENING * span / _WIDE_LEVELS, _FINEST)))
         return CodeGrid(round((low + high) / 2 / step), step, wide=True)
 
     def _most(self) -> tuple[float, float]:

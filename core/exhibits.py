@@ -211,6 +211,62 @@ def convergence(results: Results) -> Html:
     )
 
 
+def quality(results: Results) -> Html:
+    """Return how compact the classes are and how well apart, together and one by one."""
+    model = results.model
+    found, pixels = model.fit.quality, model.fit.class_pixels
+    used = [row for row, count in enumerate(pixels) if count]
+    if found is None:
+        why = "the model's file does not say" if len(used) > 1 else "there is nothing to compare"
+        return section("Quality", element("p", f"Not measured: {why}."))
+    between = np.linalg.norm(model.signatures[:, None] - model.signatures[used], axis=2)
+    between[used, range(len(used))] = np.inf
+    apart, nearest = between.min(axis=1).tolist(), between.argmin(axis=1)
+    digits = decimals(apart[row] for row in used)
+
+    def row(place: int) -> list[object]:
+        silhouette, distance = found.class_silhouettes[place], found.class_distances[place]
+        if silhouette is None or distance is None:
+            return [_named(results, place), f"{pixels[place]:,}", "–", "–", "–", "–"]
+        return [
+            _named(results, place),
+            f"{pixels[place]:,}",
+            fixed(silhouette, 3),
+            fixed(distance, digits),
+            fixed(apart[place], digits),
+            _named(results, used[nearest[place]]),
+        ]
+
+    text = (
+        "Whether the classes are compact and well apart. Land cover often changes gradually, so "
+        "that even useful classes touch; a class with a low silhouette is one to look at, and "
+        "perhaps to merge with its nearest."
+    )
+    return section(
+        "Quality",
+        element("p", text),
+        table(
+            "All classes together, over the scenes of the fit",
+            ["Measure", "Value", "Computed on", "Meaning"],
+            summary.quality_rows(found, model.fit.valid_pixels),
+            text_columns=[2, 3],
+        ),
+        table(
+            "Class by class, distances in the input's units",
+            [
+                "Class",
+                "Pixels",
+                "Simplified silhouette",
+                "Mean distance to the signature",
+                "To the nearest other signature",
+                "Which is that of",
+            ],
+            (row(place) for place in range(len(model.names))),
+            text_columns=[5],
+        ),
+    )
+
+
 def _plot(alt: str, draw: Callable[[], bytes]) -> Html:
     if not plots.available():
         return element("p", _NO_PLOT, class_="soft")

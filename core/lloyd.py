@@ -61,6 +61,7 @@ def lloyd(
     backend: Backend,
     space: FeatureSpace,
     start: np.ndarray,
+    active: np.ndarray,
     rules: Rules,
     statistics: Sequence[CodeStatistics],
     sample: np.ndarray,
@@ -71,14 +72,15 @@ def lloyd(
     """Run k-means from ``start`` (classes, bands) on the blocks a backend has prepared.
 
     An iteration is assign, then update; the loop stops after the update of the first iteration
-    that meets the stop rule. ``sample``, codes (bands, pixels), is where empty classes are
-    relocated to. Raises Cancelled from the monitor.
+    that meets the stop rule. Classes that are not ``active`` (classes,) have been dropped.
+    ``sample``, codes (bands, pixels), is where empty classes are relocated to. Raises Cancelled
+    from the monitor.
     """
-    centres, active = start, np.ones(len(start), bool)
+    centres = start
     changed: list[float] = []
     shift: list[float] = []
     counts = np.zeros(len(start), np.int64)
-    spread = _spread(space, statistics)
+    spread = spread_of(space, statistics)
     converged, reached = False, 0.0
     while len(changed) < rules.max_iter and not converged:
         monitor.check()
@@ -88,7 +90,7 @@ def lloyd(
         if rules.empty is EmptyRule.DROP:
             active = active & (counts > 0)
         changed.append(partials.changed / pixels)
-        shift.append(_mean_shift(space, centres[active], updated[active]) / spread)
+        shift.append(mean_shift(space, centres[active], updated[active]) / spread)
         centres = updated
         measure = changed[-1] if rules.stop_rule is StopRule.CHANGED else shift[-1]
         converged = measure <= rules.tol and not relocated
@@ -138,14 +140,15 @@ def _relocate(
     return centres, moved
 
 
-def _spread(space: FeatureSpace, statistics: Sequence[CodeStatistics]) -> float:
+def spread_of(space: FeatureSpace, statistics: Sequence[CodeStatistics]) -> float:
     """Return the length of the vector of the bands' spreads: half of percentiles 16 to 84."""
     weights = space.weights.tolist()
     spreads = [weight * ((s.high - s.low) / 2) ** 2 for weight, s in zip(weights, statistics)]
     return math.sqrt(math.fsum(spreads)) or math.sqrt(math.fsum(weights))
 
 
-def _mean_shift(space: FeatureSpace, before: np.ndarray, after: np.ndarray) -> float:
+def mean_shift(space: FeatureSpace, before: np.ndarray, after: np.ndarray) -> float:
+    """Return the mean distance that centres, (classes, bands), have moved."""
     squares = space.weights * (after - before) ** 2
     return math.fsum(math.sqrt(math.fsum(row)) for row in squares.tolist()) / len(squares)
 

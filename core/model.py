@@ -18,6 +18,7 @@ from .codes import CodeGrid
 from .errors import ModelError, OutputError, refuse_unbuilt
 from .monitor import Monitor
 from .palette import Colour
+from .quality import Quality
 from .raster import ClassStyle
 from .scores import FeatureSpace
 
@@ -35,6 +36,7 @@ class FitSettings:
     classes: int
     init: str
     strategy: str
+    sample_fraction: float
     max_iter: int
     stop_rule: str
     tol: float
@@ -54,23 +56,39 @@ class SceneRecord:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Pixels that no mini-batch had, and the sum of their squared distances to the signatures."""
+
+    pixels: int
+    inertia: float
+
+
+@dataclass(frozen=True)
 class FitRecord:
     """How a fit went.
 
     ``changed`` and ``shift`` have an entry for each iteration: the share of pixels that took
-    another class, and the mean way of the centres as a share of the mean band spread.
+    another class, and the mean way of the centres as a share of the series' spread. The first
+    ``sample_iterations`` of them saw a sample of ``sample_pixels`` pixels only.
     ``inertia`` is the sum of squared distances to the signatures, in squared input units.
-    ``saturated`` counts, for each band, the values outside the range of its codes.
+    ``saturated`` counts, for each band, the values outside the range of its codes. ``quality``
+    is None where fewer than two classes have pixels, and in models of older files. For
+    mini-batches, an iteration is a batch, and ``held_out`` says how well the signatures fit
+    pixels they were not trained on; it is None otherwise, and where all were needed.
     """
 
     settings: FitSettings
     n_iter: int
+    sample_iterations: int
+    sample_pixels: int
     converged: bool
     changed: tuple[float, ...]
     shift: tuple[float, ...]
     inertia: float
     saturated: tuple[int, ...]
     scenes: tuple[SceneRecord, ...]
+    quality: Quality | None = None
+    held_out: HeldOut | None = None
 
     @property
     def changed_fraction(self) -> float:
@@ -139,16 +157,23 @@ class ClassModel:
     ) -> list[Path]:
         """Write ``<scene>_classes.tif`` for each scene; see :func:`iikmc.core.classify.classify`.
 
-        Returns the paths, oldest scene first. ``distance``, ``margin``, ``memory_mb`` and
-        ``client`` are not available in this version.
+        Returns the paths, oldest scene first. ``distance``, ``margin`` and ``client``
+        are not available in this version.
         """
         from .classify import classify
         from .files import StagedOutputs
 
-        refuse_unbuilt(distance=distance, margin=margin, memory_mb=memory_mb, client=client)
+        refuse_unbuilt(distance=distance, margin=margin, client=client)
         with StagedOutputs() as outputs:
             classified = classify(
-                self, series, folder, outputs, engine=engine, threads=threads, monitor=monitor
+                self,
+                series,
+                folder,
+                outputs,
+                engine=engine,
+                threads=threads,
+                memory_mb=memory_mb,
+                monitor=monitor,
             )
         return [item.path for item in classified]
 
@@ -242,29 +267,32 @@ class ClassModel:
         _need(numbers == list(range(1, len(classes) + 1)), "class numbers")
         centres = np.array([item["centre"] for item in classes], np.float64)
         _need(centres.shape == (len(classes), len(bands)), "centres that do not fit the bands")
-        _need(bool(np.isfinite(centres).all()), "centres that are not finite")
         names = [item["name"] for item in (*bands, *classes)]
         _need(all(isinstance(name, str) for name in names), "names")
-        grids, midpoints = zip(*(_coding(band) for band in bands))
+        space = FeatureSpace(*zip(*(_coding(band) for band in bands)))
+        _need(bool(np.isfinite(space.values(centres)).all()), "centres that are not finite")
         fit["settings"] = FitSettings(**fit["settings"])
         fit["scenes"] = tuple(
             SceneRecord(
                 scene["name"],
                 dt.date.fromisoformat(scene["date"]),
                 int(scene["valid_pixels"]),
-                tuple(scene["class_pixels"]),
+                tuple(map(int, scene["class_pixels"])),
             )
             for scene in fit["scenes"]
         )
-        _need(
-            all(len(scene.class_pixels) == len(classes) for scene in fit["scenes"]), "class pixels"
-        )
+        widths = {len(scene.class_pixels) for scene in fit["scenes"]}
+        _need(widths == {len(classes)}, "pixels of classes")
         for key, kind in (("changed", float), ("shift", float), ("saturated", int)):
             fit[key] = tuple(map(kind, fit[key]))
         _need(len(fit["changed"]) > 0, "iterations")
+        if fit.get("held_out") is not None:
+            fit["held_out"] = HeldOut(**fit["held_out"])
+        if fit.get("quality") is not None:
+            fit["quality"] = Quality.of_json(fit["quality"], len(classes))
         return cls(
             band_names=tuple(names[: len(bands)]),
-            space=FeatureSpace(grids, midpoints),
+            space=space,
             centres=centres,
             names=tuple(names[len(bands) :]),
             colours=tuple(_colour(item["colour"]) for item in classes),

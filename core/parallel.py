@@ -91,7 +91,11 @@ def share_out(
         for index in indices:
             if index >= count or stop.is_set():
                 return
-            function(worker, index)
+            try:
+                function(worker, index)
+            except BaseException:
+                stop.set()
+                raise
 
     futures = [pool.submit(work, worker) for worker in range(workers)]
     try:

@@ -51,6 +51,7 @@ class FitPlan:
     init: Init
     start: ClassModel | np.ndarray | None
     strategy: Strategy
+    sample_fraction: float
     rules: Rules
     order: Order
     seed: int
@@ -58,9 +59,11 @@ class FitPlan:
     @classmethod
     def of(
         cls,
+        *,
         classes: int,
         init: str | ClassModel | np.ndarray,
         strategy: str,
+        sample_fraction: float,
         max_iter: int,
         stop_rule: str,
         tol: float,
@@ -88,9 +91,9 @@ class FitPlan:
         if not 0.0 <= tol < math.inf:
             raise ParameterError(f"tol is {tol}; expected 0 or more.")
         way = _choice(Strategy, "strategy", strategy)
-        if way is not Strategy.FULL:
+        if not 0.0 < sample_fraction <= 1.0:
             raise ParameterError(
-                f"The strategy '{way.value}' is not available in this version; use 'full'."
+                f"sample_fraction is {sample_fraction}; expected more than 0, at most 1."
             )
         rules = Rules(
             int(max_iter),
@@ -98,13 +101,23 @@ class FitPlan:
             float(tol),
             _choice(EmptyRule, "empty", empty),
         )
-        return cls(int(classes), kind, start, way, rules, _choice(Order, "order", order), int(seed))
+        return cls(
+            classes=int(classes),
+            init=kind,
+            start=start,
+            strategy=way,
+            sample_fraction=float(sample_fraction),
+            rules=rules,
+            order=_choice(Order, "order", order),
+            seed=int(seed),
+        )
 
     def settings(self, classes: int) -> FitSettings:
         return FitSettings(
             classes=classes,
             init=self.init.value,
             strategy=self.strategy.value,
+            sample_fraction=self.sample_fraction,
             max_iter=self.rules.max_iter,
             stop_rule=self.rules.stop_rule.value,
             tol=self.rules.tol,

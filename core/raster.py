@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -97,45 +96,20 @@ def crs_label(wkt: str) -> str:
     return crs.to_string() if crs.to_authority() else wkt.split('"')[1] if '"' in wkt else wkt
 
 
-class Reader:
-    """Reads windows on any thread: each thread keeps the last datasets it opened for itself."""
+def read_window(path: str, bands: Sequence[int], window: Window) -> np.ndarray:
+    """Return a window's values, shape (bands, height, width), as stored.
 
-    def __init__(self) -> None:
-        self._local = threading.local()
-        self._opened: list[rasterio.DatasetReader] = []
-        self._lock = threading.Lock()
+    The file is opened anew for each window, because GDAL keeps what it has decoded (up to a
+    twentieth of the machine's memory) until a file is closed, and windows share no blocks.
+    """
+    with _errors(path, "read"), rasterio.open(path) as dataset:
+        return np.asarray(dataset.read(list(bands), window=_native(window)))
 
-    def read(self, path: str, bands: Sequence[int], window: Window) -> np.ndarray:
-        """Return a window's values, shape (bands, height, width), as stored."""
-        with _errors(path, "read"):
-            return np.asarray(self._dataset(path).read(list(bands), window=_native(window)))
 
-    def read_mask(self, path: str, window: Window) -> np.ndarray:
-        """Return where the raster's own mask or alpha band is set, shape (height, width)."""
-        with _errors(path, "read"):
-            return np.asarray(self._dataset(path).dataset_mask(window=_native(window))) > 0
-
-    def close(self) -> None:
-        """Close every dataset that was opened; no thread may be reading."""
-        with self._lock:
-            for dataset in self._opened:
-                dataset.close()
-            self._opened.clear()
-            self._local = threading.local()
-
-    def _dataset(self, path: str) -> rasterio.DatasetReader:
-        opened: dict[str, rasterio.DatasetReader] = self._local.__dict__.setdefault("opened", {})
-        if path not in opened:
-            while len(opened) > 1:  # a scene and its mask
-                stale = opened.pop(next(iter(opened)))
-                with self._lock:
-                    self._opened.remove(stale)
-                stale.close()
-            dataset = rasterio.open(path)
-            opened[path] = dataset
-            with self._lock:
-                self._opened.append(dataset)
-        return opened[path]
+def read_mask(path: str, window: Window) -> np.ndarray:
+    """Return where the raster's own mask or alpha band is set, shape (height, width)."""
+    with _errors(path, "read"), rasterio.open(path) as dataset:
+        return np.asarray(dataset.dataset_mask(window=_native(window))) > 0
 
 
 def read_preview(path: str | os.PathLike[str], longest: int) -> np.ndarray:

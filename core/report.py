@@ -14,7 +14,7 @@ from .. import __version__
 from . import raster, summary
 from .classify import ClassifiedScene
 from .errors import OutputError
-from .exhibits import Results, class_areas, convergence, maps, signatures
+from .exhibits import Results, class_areas, convergence, maps, quality, signatures
 from .model import ClassModel
 from .monitor import Monitor
 from .page import Html, count, element, fine_share, fixed, join, number, page, section, share, table
@@ -40,7 +40,7 @@ def write_report(
     monitor = monitor or Monitor()
     results = Results.of(model, classified)
     parts = [_head(results, title)]
-    for part in (maps, class_areas, signatures, convergence):
+    for part in (maps, class_areas, signatures, convergence, quality):
         monitor.check()
         parts.append(part(results))
     monitor.check()

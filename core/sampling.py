@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
+from .monitor import Monitor
+from .parallel import ordered_map
 from .pixels import Block, PixelStore
+from .scratch import Shelf
 
 CANONICAL_PIXELS = 1 << 16
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -25,6 +31,25 @@ def keyed(seed: int, *keys: int | np.ndarray) -> np.ndarray:
 def uniform(seed: int, *keys: int) -> float:
     """Return a number from 0 up to 1, with 53 random bits, for these keys."""
     return float(int(keyed(seed, *keys)) >> 11) * 2.0**-53
+
+
+def sampled_blocks(
+    store: PixelStore, seed: int, fraction: float, threads: int, monitor: Monitor
+) -> list[Block]:
+    """Return blocks that hold an even sample, about ``fraction`` of each scene's pixels.
+
+    Stratified by scene and place as in :func:`canonical_sample`; kept in memory. Not for
+    writing: a block's window and mask are those of all its pixels.
+    """
+    run = max(1, round(1 / fraction))
+    shelf = Shelf(sys.maxsize)
+
+    def draw(block: Block) -> Block:
+        _, codes = _from_block(block, store.grid.width, run, seed)
+        return Block(block.scene, block.window, shelf.put(np.ascontiguousarray(codes)), None)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(ordered_map(pool, draw, store.blocks, monitor, ahead=2 * threads))
 
 
 def canonical_sample(store: PixelStore, seed: int, pixels: int = CANONICAL_PIXELS) -> np.ndarray:
@@ -60,7 +85,7 @@ def _from_block(block: Block, width: int, run: int, seed: int) -> tuple[np.ndarr
     if valid is not None:
         kept = valid[local]
         places, local = places[kept], (np.cumsum(valid) - 1)[local[kept]]
-    return places, block.codes[:, local]
+    return places, block.codes.load()[:, local]
 
 
 def _mix(state: np.ndarray) -> np.ndarray:

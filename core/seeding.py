@@ -91,9 +91,10 @@ def distinct_spectra(store: PixelStore, wanted: int, monitor: Monitor) -> np.nda
     """
     found = np.empty((0, len(store.code_grids)), np.int64)
     for block in store.blocks:
+        codes = block.codes.load()
         for start in range(0, block.pixels, _CHUNK):
             monitor.check()
-            part = block.codes[:, start : start + _CHUNK].T.astype(np.int64)
+            part = codes[:, start : start + _CHUNK].T.astype(np.int64)
             found = np.unique(np.concatenate([found, part]), axis=0)
             if len(found) >= wanted:
                 return found[:wanted]

@@ -30,6 +30,7 @@ from .grid import Grid
 from .masks import MaskKind, check_mask_type, mask_band
 from .monitor import Monitor
 from .pixels import PixelStore
+from .reading import read_pixels
 
 # Rasters written by different programs differ in the last digits of their transform.
 _GRID_TOLERANCE = 1e-3  # of a pixel
@@ -52,6 +53,7 @@ class Scene:
     path: str
     date: dt.date
     bands: tuple[int, ...]
+    band_names: tuple[str, ...]
     dtypes: tuple[str, ...]
     nodata: tuple[float | None, ...]
     has_mask: bool
@@ -99,21 +101,26 @@ class Series:
         *,
         code_grids: Sequence[CodeGrid] | None = None,
         threads: int | None = None,
+        memory_mb: int | None = None,
         monitor: Monitor | None = None,
     ) -> PixelStore:
         """Return the valid pixels as codes, read at the first call and kept.
 
         ``code_grids``, one per band, are those of a model; without them they come from the
-        series itself. Raises RasterError if a file breaks and Cancelled from the monitor.
+        series itself. ``memory_mb`` bounds the memory for pixels that are read now (None or 0:
+        half of what is free); the rest goes to a scratch file. Raises RasterError if a file
+        breaks and Cancelled from the monitor.
         """
         wanted = tuple(code_grids) if code_grids is not None else None
         if self._store is None or not self._store.serves(wanted):
             self.close()
-            self._store = PixelStore.read(self, wanted, threads, monitor or Monitor())
+            self._store = read_pixels(self, wanted, threads, memory_mb, monitor or Monitor())
         return self._store
 
     def close(self) -> None:
-        """Free the pixels."""
+        """Free the pixels, and the scratch file if there is one."""
+        if self._store is not None:
+            self._store.close()
         self._store = None
 
 
@@ -180,11 +187,11 @@ def open_series(
     chosen = choose_bands(infos, names, bands)
     scenes = []
     for index, (info, name, numbers) in enumerate(zip(infos, names, chosen)):
-        given = dates[index] if dates is not None else None
+        day = dates[index] if dates is not None else None
         date = (
             scene_dates.find_date(name, info.date_tags, info.file_date_tag)
-            if given is None
-            else _given_date(given, name)
+            if day is None
+            else _given_date(day, name)
         )
         mask_path = masks[index] if masks is not None else None
         scenes.append(
@@ -193,6 +200,7 @@ def open_series(
                 path=info.path,
                 date=date,
                 bands=numbers,
+                band_names=tuple(info.band_names[number - 1] for number in numbers),
                 dtypes=tuple(info.dtypes[number - 1] for number in numbers),
                 nodata=tuple(info.nodata[number - 1] for number in numbers),
                 # An alpha band that is asked for by name or number is data, not a mask.
@@ -202,8 +210,12 @@ def open_series(
                 block_width=info.block_width,
             )
         )
-    band_names = [first.band_names[number - 1] or f"Band {number}" for number in chosen[0]]
-    return Series(_named_apart(scenes), first.grid, band_names, kind)
+    scenes = _named_apart(scenes)
+    band_names = [
+        next(filter(None, names), f"Band {number}")
+        for number, *names in zip(scenes[0].bands, *(scene.band_names for scene in scenes))
+    ]
+    return Series(scenes, first.grid, band_names, kind)
 
 
 def _given_date(value: str | dt.date, scene: str) -> dt.date:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable
 
 from .model import ClassModel, FitRecord, FitSettings
-from .page import count, fine_share, listing
+from .page import count, fine_share, fixed, listing, number
+from .quality import Quality
 
 _TREND = 10
 
@@ -18,9 +19,9 @@ _INIT = {
 }
 _STRATEGY = {
     "full": "every pixel in every iteration",
-    "progressive": "a sample first, then every pixel",
-    "sample": "a sample of the pixels",
-    "mini-batch": "mini-batches",
+    "progressive": "a sample first ({share}), then every pixel",
+    "sample": "a sample ({share}); every pixel is classified",
+    "mini-batch": "a sample, then mini-batches ({share} each); every pixel is classified",
 }
 _EMPTY = {
     "keep": "keep their centre",
@@ -39,10 +40,11 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
     shift = settings.stop_rule == "shift"
     measure = "the centres move by" if shift else "the pixels that change class are"
     whole = "of the spread" if shift else "of all"
+    strategy = _STRATEGY.get(settings.strategy, settings.strategy)
     rows = [
         ("Classes asked for", f"{settings.classes:,}"),
         ("First centres", _INIT.get(settings.init, settings.init)),
-        ("Pixels used", _STRATEGY.get(settings.strategy, settings.strategy)),
+        ("Pixels used", strategy.format(share=fine_share(settings.sample_fraction))),
         ("Stop when", f"{measure} at most {fine_share(settings.tol)} {whole}"),
         ("Iterations at most", f"{settings.max_iter:,}"),
         ("Classes without a pixel", _EMPTY.get(settings.empty, settings.empty)),
@@ -61,7 +63,12 @@ def ending(fit: FitRecord) -> str:
         start = (
             f"The fit did not converge in {count(fit.n_iter, 'iteration')}, the most it was allowed"
         )
-    moved = f"{fine_share(fit.changed_fraction)} of the pixels changed class"
+    if 0 < fit.sample_iterations < fit.n_iter:
+        start += f" ({fit.sample_iterations:,} of them on a sample)"
+    whose = "sampled pixels" if fit.sample_iterations == fit.n_iter else "pixels"
+    if settings.strategy == "mini-batch":
+        whose = "batch's pixels"
+    moved = f"{fine_share(fit.changed_fraction)} of the {whose} changed class"
     if settings.stop_rule == "shift":
         shift = f"the centres moved by {fine_share(fit.shift[-1])} of the spread"
         return f"{start}: in the last, {shift} (tolerance {fine_share(settings.tol)}) and {moved}."
@@ -74,13 +81,17 @@ def trend(fit: FitRecord) -> str:
     If the changed fraction c goes on falling by the factor r of the last iterations, the sum
     of all that is still to come is c·r / (1 − r). Pixels that change twice count twice.
     """
+    if fit.settings.strategy == "mini-batch":
+        return _training(fit)
+    sampled = fit.sample_iterations if fit.sample_iterations < fit.n_iter else 0
+    changed = fit.changed[sampled:]
     # In the first iteration every pixel takes its first class: that is no trend.
-    last, steps = fit.changed_fraction, min(_TREND, fit.n_iter - 2)
+    last, steps = changed[-1], min(_TREND, len(changed) - 2)
     if last == 0.0:
         return "No pixel changed class in the last iteration: the labels have settled for good."
     if steps < 2:
         return "There are too few iterations to tell how far the labels are from settling."
-    first = fit.changed[-1 - steps]
+    first = changed[-1 - steps]
     factor = (last / first) ** (1 / steps) if first > last else 1.0
     rest = last * factor / (1 - factor) if factor < 1.0 else 1.0
     if rest >= 0.5:
@@ -92,6 +103,66 @@ def trend(fit: FitRecord) -> str:
         f"Over the last {steps} iterations the changes fell by {fine_share(1 - factor)} each. "
         f"Going on like this, about {fine_share(rest)} of the pixels would still change class "
         "before the labels settle; more, should the changes rise again on the way."
+    )
+
+
+def structure(silhouette: float) -> str:
+    """Return what a mean silhouette says, by Kaufman & Rousseeuw (1990, Finding Groups in Data)."""
+    for least, words in ((0.7, "strong"), (0.5, "reasonable"), (0.25, "weak")):
+        if silhouette > least:
+            return f"{words} structure"
+    return "no substantial structure"
+
+
+def quality_rows(quality: Quality, pixels: int) -> list[tuple[str, str, str, str]]:
+    """Return the measures of all classes together: name, value, from which pixels, meaning."""
+    every = f"all {pixels:,} pixels"
+    sample = quality.silhouette_pixels
+    some = every if sample == pixels else f"a sample of {sample:,}, even over scenes and places"
+    simplified, exact = quality.simplified_silhouette, quality.silhouette
+    ratio = quality.calinski_harabasz
+    return [
+        (
+            "Simplified silhouette",
+            fixed(simplified, 3),
+            every,
+            f"{structure(simplified).capitalize()}. How much nearer pixels are to their own "
+            "signature than to the nearest other: 1 is far nearer, 0 no nearer.",
+        ),
+        (
+            "Silhouette",
+            "–" if exact is None else fixed(exact, 3),
+            some,
+            ("" if exact is None else f"{structure(exact).capitalize()}. ")
+            + "The same with mean distances to the pixels of the classes; compare others' "
+            "silhouettes with this one (Rousseeuw 1987).",
+        ),
+        (
+            "Davies-Bouldin",
+            fixed(quality.davies_bouldin, 3),
+            every,
+            "How wide classes are for their distance, in the worst pairs: lower is better.",
+        ),
+        (
+            "Calinski-Harabasz",
+            "–" if ratio is None else number(ratio),
+            every,
+            "Variance between classes over that within them: higher is better, among runs on the "
+            "same scenes and bands.",
+        ),
+    ]
+
+
+def _training(fit: FitRecord) -> str:
+    """Return how well signatures of mini-batches fit pixels they have seen, and others."""
+    if fit.held_out is None:
+        return "The series is too small to hold out pixels that the mini-batches do not see."
+    out = fit.held_out
+    seen = (fit.inertia - out.inertia) / (fit.valid_pixels - out.pixels)
+    return (
+        f"The mean squared distance to the signatures is {seen:.5g} for the pixels trained on, and "
+        f"{out.inertia / out.pixels:.5g} for the {count(out.pixels, 'pixel')} held out: the closer "
+        "the two, the better the signatures hold for what they have not seen."
     )
 
 

@@ -32,6 +32,32 @@ class Partials:
     changed: int
 
 
+@dataclass(frozen=True)
+class Yardstick:
+    """What pixels are measured against in each scene, and what makes integers of the measures.
+
+    A code of band b lies at ``steps``_b · (code − ``midpoints``_b), in the input's units;
+    ``steps`` are float64, (scenes, bands), ``midpoints`` int64, (bands,). ``signatures`` are in
+    the same units, (scenes, classes, bands), and infinite for classes without pixels; two have
+    some. The scales are powers of two; a measure times its scale is below 2^51, and below 2^62
+    for all pixels together.
+    """
+
+    signatures: np.ndarray
+    steps: np.ndarray
+    midpoints: np.ndarray
+    distance_scale: float
+    silhouette_scale: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Integer sums of what was measured, for each class: int64, (classes,)."""
+
+    distances: np.ndarray
+    silhouettes: np.ndarray
+
+
 class Backend(Protocol):
     """Assigns pixels and adds them up. Every decision is taken elsewhere, from the integers.
 
@@ -46,6 +72,16 @@ class Backend(Protocol):
 
     def labels(self, block: int) -> np.ndarray:
         """Return the labels, from 0, of a block's pixels at the last step: uint8, (pixels,)."""
+
+    def measure(self, yardstick: Yardstick) -> Measures:
+        """Measure each pixel against the signatures, by its label at the last step.
+
+        With the squares of the bands' differences added from the first band to the last, a is
+        the distance to the own signature, b that to the nearest other one, and
+        s = (b − a) / max(a, b), or 0 where both are 0. All in float64, each operation rounded by
+        itself; then a · distance_scale and s · silhouette_scale are rounded to integers, half to
+        even, and added up.
+        """
 
     def close(self) -> None:
         """Free what was taken."""

@@ -19,11 +19,13 @@ from ..monitor import Monitor
 from ..parallel import share_out
 from ..pixels import Block
 from ..scores import NEVER, Scores
-from .base import UNLABELLED, Partials
+from .base import UNLABELLED, Measures, Partials, Yardstick
+from .numba_quality import MOST_TERMS, measuring_kernel
 
 # A kernel works on so many pixels at a time that their float32 planes stay in the L1 cache.
 _STRIP_BYTES = 24 * 1024
 _LONGEST_STRIP = 1024
+_SEGMENT = 8
 _UNIT_ROUNDOFF = 2.0**-24
 # Fused multiply-add may be used, nothing else is reordered; there are no NaNs and infinities.
 _FLOAT_RULES = {"contract", "nnan", "ninf", "nsz"}
@@ -48,7 +50,7 @@ class NumbaBackend:
         )
 
         def look(worker: int, index: int) -> None:
-            codes = self._blocks[index].codes
+            codes = self._blocks[index].codes.load()
             if codes.shape[1]:
                 self._reaches[index] = codes.min(axis=1), codes.max(axis=1)
 
@@ -74,7 +76,7 @@ class NumbaBackend:
                 return
             q, n = scores.q[scene], scores.n[scene]
             changed[worker] += kernel(
-                block.codes,
+                block.codes.load(),
                 self._labels[index],
                 q,
                 n,
@@ -93,6 +95,38 @@ class NumbaBackend:
 
     def labels(self, block: int) -> np.ndarray:
         return self._labels[block]
+
+    def measure(self, yardstick: Yardstick) -> Measures:
+        classes, bands = yardstick.signatures.shape[1:]
+        sums = np.zeros((self._threads, 2, classes), np.int64)
+        kernel = measuring_kernel(self._blocks[0].codes.dtype.name)
+        midpoints = yardstick.midpoints.astype(np.int32)
+        size = MOST_TERMS // (classes * bands)
+        parts = [
+            (index, start, min(start + size, block.pixels))
+            for index, block in enumerate(self._blocks)
+            for start in range(0, block.pixels, size)
+        ]
+
+        def measure(worker: int, part: int) -> None:
+            index, start, stop = parts[part]
+            block = self._blocks[index]
+            kernel(
+                block.codes.load(),
+                self._labels[index],
+                start,
+                stop,
+                yardstick.signatures[block.scene],
+                yardstick.steps[block.scene],
+                midpoints,
+                yardstick.distance_scale,
+                yardstick.silhouette_scale,
+                *sums[worker],
+            )
+
+        share_out(self._pool, self._threads, measure, len(parts), self._monitor)
+        distances, silhouettes = sums.sum(axis=0)
+        return Measures(distances, silhouettes)
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -145,9 +179,10 @@ def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
     """Return the kernel for so many bands and classes, compiled or from the disk cache."""
     strip = min(_LONGEST_STRIP, _STRIP_BYTES // (4 * bands) // 32 * 32)
     # Classes scored in one loop body; with more the compiler stops unrolling (measured).
-    group = min(classes, 4 if bands <= 12 else 2 if bands <= 16 else 1)
+    group = min(classes, 4)
     whole = classes // group * group
-    rest = classes - whole
+    segments = bands // _SEGMENT if bands > 12 else 0
+    segmented = segments * _SEGMENT
     largest = np.float32(3e38)
     planes = f"{dtype}[:, ::1]"
     types = (
@@ -157,9 +192,9 @@ def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
 
     # Loops run over slices from 0: with an offset in the index Numba allows for negative
     # numbers, and the compiler no longer vectorises (three times slower).
-    @numba.njit(types, nogil=True, cache=True, fastmath=_FLOAT_RULES, error_model="numpy")
     def kernel(codes, labels, q, n, q32, n32, midpoints, gap, sums, counts):
         offsets = np.empty((bands, strip), np.float32)
+        scores = np.empty((group if segments else 1, strip), np.float32)
         best = np.empty(strip, np.float32)
         second = np.empty(strip, np.float32)
         nearest = np.empty(strip, np.int32)
@@ -180,27 +215,39 @@ def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
                 second[p] = largest
                 nearest[p] = 0
             for first in range(0, whole, group):
+                if segments:
+                    for j in range(group):
+                        for p in range(size):
+                            scores[j, p] = n32[first + j]
+                    for segment in range(segments):
+                        for p in range(size):
+                            for j in range(group):
+                                score = scores[j, p]
+                                for b in range(_SEGMENT):
+                                    band = segment * _SEGMENT + b
+                                    score -= q32[first + j, band] * offsets[band, p]
+                                scores[j, p] = score
                 for p in range(size):
                     lowest, next_lowest, row = best[p], second[p], nearest[p]
                     for j in range(group):
-                        score = n32[first + j]
-                        for b in range(bands):
-                            score -= q32[first + j, b] * offsets[b, p]
+                        score = scores[j, p] if segments else n32[first + j]
+                        for b in range(bands - segmented):
+                            score -= q32[first + j, segmented + b] * offsets[segmented + b, p]
                         row = np.int32(first + j) if score < lowest else row
                         next_lowest = min(next_lowest, max(score, lowest))
                         lowest = min(score, lowest)
                     best[p], second[p], nearest[p] = lowest, next_lowest, row
-            for p in range(size):
-                lowest, next_lowest, row = best[p], second[p], nearest[p]
-                for j in range(rest):
-                    score = n32[whole + j]
+            for j in range(whole, classes):
+                for p in range(size):
+                    score = n32[j]
                     for b in range(bands):
-                        score -= q32[whole + j, b] * offsets[b, p]
-                    row = np.int32(whole + j) if score < lowest else row
-                    next_lowest = min(next_lowest, max(score, lowest))
-                    lowest = min(score, lowest)
-                found[p] = np.uint8(row)
-                flags[p] = np.uint8(next_lowest - lowest <= gap) << np.uint8(1)
+                        score -= q32[j, b] * offsets[b, p]
+                    nearest[p] = np.int32(j) if score < best[p] else nearest[p]
+                    second[p] = min(second[p], max(score, best[p]))
+                    best[p] = min(score, best[p])
+            for p in range(size):
+                found[p] = np.uint8(nearest[p])
+                flags[p] = np.uint8(second[p] - best[p] <= gap) << np.uint8(1)
             for p in range(size):
                 flags[p] |= np.uint8(found[p] != before[p])
             for p in range(size, strip):
@@ -234,5 +281,10 @@ def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
                             sums[old, b] -= np.int64(codes[b, start + p])
         return changed
 
-    compiled: Callable[..., int] = kernel
+    # Numba's disk cache imports the kernel's module again by its name when it loads it. QGIS
+    # may have loaded this folder under another name, so the kernel names one that is there.
+    kernel.__module__ = numba.__name__
+    compiled: Callable[..., int] = numba.njit(
+        types, nogil=True, cache=True, fastmath=_FLOAT_RULES, error_model="numpy"
+    )(kernel)
     return compiled

@@ -8,6 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import HealthCheck, settings
+
+# Times depend on the machine. Besides, Hypothesis reads the sources of newly imported modules
+# between two draws and holds Debian's packages for parts of the project: Matplotlib takes seconds.
+settings.register_profile("iikmc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("iikmc")
 
 ORIGIN = (500_000.0, 4_600_000.0)
 
@@ -48,10 +54,11 @@ class SceneMaker:
             nodata=nodata,
             **options,
         ) as dataset:
-            dataset.write(values)
+            # Before the pixels: else newer GDAL moves the TIFF's directory behind them.
             for number, text in enumerate(band_names or (), start=1):
                 dataset.set_band_description(number, text)
             dataset.update_tags(**(tags or {}))
+            dataset.write(values)
         return path
 
 

@@ -36,7 +36,7 @@ def test_geographic_pixels_have_the_area_of_the_ellipsoid(north, pixel):
     found = geographic(north, pixel, 6).row_hectares()
     edges = north - pixel * np.arange(7)
     expected = [ground_hectares(low, high, pixel) for high, low in zip(edges, edges[1:])]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_the_whole_earth_is_as_large_as_it_is():

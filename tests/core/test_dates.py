@@ -81,7 +81,7 @@ def test_metadata_goes_before_the_name_and_the_time_of_writing_comes_last():
     assert find_date("x_20190101", ["2018-05-05"], "2020:01:01 00:00:00") == dt.date(2018, 5, 5)
     assert find_date("x_20190101", ["unknown"], "2020:01:01 00:00:00") == dt.date(2019, 1, 1)
     assert find_date("x", [], "2020:01:01 00:00:00") == dt.date(2020, 1, 1)
-    with pytest.raises(DateError, match="Scene 'x' has no date .* with DATES"):
+    with pytest.raises(DateError, match=r"Scene 'x' has no date .* with DATES"):
         find_date("x", [], "")
 
 
@@ -92,8 +92,18 @@ def test_iso_dates_are_read_with_or_without_a_time(date):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "yesterday", "2019-02-29", "2019-7-31", "31.07.2019", "20190731", "2019-W05-1"]
-    + ["2019-07-31x", "2019-07-311", "2019-07-31-08-01"],
+    [
+        "",
+        "yesterday",
+        "2019-02-29",
+        "2019-7-31",
+        "31.07.2019",
+        "20190731",
+        "2019-W05-1",
+        "2019-07-31x",
+        "2019-07-311",
+        "2019-07-31-08-01",
+    ],
 )
 def test_what_is_no_iso_date_is_named(text):
     with pytest.raises(DateError, match="is not a date; expected year-month-day") as caught:

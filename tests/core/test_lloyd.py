@@ -196,7 +196,8 @@ def test_more_classes_than_distinct_spectra_is_refused(make_scene):
         ("init", "model"),
         ("init", np.zeros((3, 9))),
         ("strategy", "fast"),
-        ("strategy", "progressive"),
+        ("sample_fraction", 0.0),
+        ("sample_fraction", 1.5),
         ("max_iter", 0),
         ("stop_rule", "never"),
         ("tol", -1.0),
@@ -205,7 +206,7 @@ def test_more_classes_than_distinct_spectra_is_refused(make_scene):
         ("engine", "fortran"),
         ("threads", -1),
         ("harmonise", "standardise"),
-        ("memory_mb", 100),
+        ("memory_mb", -1),
     ],
 )
 def test_a_wrong_parameter_is_named_before_any_pixel_is_read(option, value, three_scenes):

@@ -12,8 +12,7 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iikmc.core import available_backends, cluster, open_series
-from iikmc.core import pixels as pixel_store
+from iikmc.core import available_backends, cluster, open_series, reading
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -24,10 +23,11 @@ class Way:
 
     engine: str = "numpy"
     threads: int = 1
-    block_pixels: int = pixel_store.BLOCK_PIXELS
+    block_pixels: int = reading.BLOCK_PIXELS
     order: tuple[int, ...] = ()
     dtype: str = ""
     layout: dict[str, object] = field(default_factory=dict)
+    memory_mb: int | None = None
 
 
 def write(folder: Path, index: int, values: np.ndarray, way: Way) -> Path:
@@ -50,10 +50,12 @@ def answer(
     """Return the model as JSON and the label rasters' bytes for one way of running."""
     folder.mkdir(exist_ok=True)
     paths = [write(folder, index, values, way) for index, values in enumerate(scenes)]
-    monkeypatch.setattr(pixel_store, "BLOCK_PIXELS", way.block_pixels)
+    monkeypatch.setattr(reading, "BLOCK_PIXELS", way.block_pixels)
     ordered = [paths[index] for index in way.order] if way.order else paths
     with open_series(ordered) as series:
-        model = cluster(series, engine=way.engine, threads=way.threads, **options)
+        model = cluster(
+            series, engine=way.engine, threads=way.threads, memory_mb=way.memory_mb, **options
+        )
         labels = model.classify(series, folder / "out", engine=way.engine, threads=way.threads)
     model.save(folder / "model.json")
     content = json.loads((folder / "model.json").read_text())
@@ -106,11 +108,14 @@ def test_any_way_of_running_gives_the_same_bits(data, tmp_path_factory, monkeypa
         "stop_rule": data.draw(st.sampled_from(["changed", "shift"])),
         "max_iter": data.draw(st.sampled_from([1, 2, 30])),
         "seed": data.draw(st.integers(0, 5)),
+        "strategy": data.draw(st.sampled_from(["full", "progressive", "sample", "mini-batch"])),
+        "sample_fraction": data.draw(st.sampled_from([0.5, 0.9])),
     }
     way = Way(
         engine=data.draw(st.sampled_from(available_backends())),
         threads=data.draw(st.sampled_from([1, 2, 3, 7])),
         block_pixels=data.draw(st.sampled_from([1, 37, 256, 1 << 20])),
+        memory_mb=data.draw(st.sampled_from([None, 1])),
         order=tuple(data.draw(st.permutations(range(len(scenes))))),
         dtype=data.draw(
             st.sampled_from(["uint16", "int16", "int32", "uint32", "float32", "float64"])

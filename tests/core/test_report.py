@@ -104,6 +104,7 @@ def model_of(scenes, bands=("B2", "B8"), names=None):
         classes=classes,
         init="k-means++",
         strategy="full",
+        sample_fraction=0.02,
         max_iter=50,
         stop_rule="changed",
         tol=0.001,
@@ -124,6 +125,8 @@ def model_of(scenes, bands=("B2", "B8"), names=None):
     fit = FitRecord(
         settings=settings,
         n_iter=4,
+        sample_iterations=0,
+        sample_pixels=0,
         converged=True,
         changed=changed,
         shift=changed,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iikmc.core import cluster, open_series
-from iikmc.core import pixels as pixel_store
+from iikmc.core import cluster, open_series, reading
 from iikmc.core.monitor import Monitor
 from iikmc.core.sampling import canonical_sample, keyed
 from iikmc.core.scores import FeatureSpace
@@ -15,8 +14,7 @@ from iikmc.core.seeding import distinct_spectra, kmeans_plus_plus, minmax_midpoi
 
 def test_minmax_midpoints_cut_each_range_into_equal_parts(make_scene):
     values = np.array([[[0, 80, 40]], [[1000, 1000, 1003]]], np.uint16)
-    with open_series([make_scene("s_2020-01-01", values)]) as series:
-        store = series.pixels()
+    store = open_series([make_scene("s_2020-01-01", values)]).pixels()
     space = FeatureSpace.of(store.code_grids, store.statistics)
     found = space.values(minmax_midpoints(space, store.statistics, 4))
     np.testing.assert_allclose(found[:, 0], [10, 30, 50, 70])
@@ -28,8 +26,7 @@ def test_kmeans_plus_plus_finds_separate_groups_and_follows_the_seed(make_scene)
     middles = np.array([[500, 500], [3000, 600], [800, 6000], [7000, 7000]])
     values = middles[rng.integers(0, 4, (30, 40))].transpose(2, 0, 1)
     values = (values + rng.integers(-20, 21, values.shape)).astype(np.uint16)
-    with open_series([make_scene("s_2020-01-01", values)]) as series:
-        store = series.pixels()
+    store = open_series([make_scene("s_2020-01-01", values)]).pixels()
     space = FeatureSpace.of(store.code_grids, store.statistics)
     sample = canonical_sample(store, 0)
     distinct = distinct_spectra(store, 4, Monitor())
@@ -47,8 +44,7 @@ def test_kmeans_plus_plus_finds_separate_groups_and_follows_the_seed(make_scene)
 
 def test_kmeans_plus_plus_fills_up_when_the_sample_has_too_few_spectra(make_scene):
     values = np.array([[5, 5, 5, 5, 9, 7]], np.uint16)
-    with open_series([make_scene("s_2020-01-01", values)]) as series:
-        store = series.pixels()
+    store = open_series([make_scene("s_2020-01-01", values)]).pixels()
     space = FeatureSpace.of(store.code_grids, store.statistics)
     sample = np.full((1, 4), 5)
     centres = kmeans_plus_plus(space, sample, distinct_spectra(store, 3, Monitor()), 0)
@@ -57,11 +53,9 @@ def test_kmeans_plus_plus_fills_up_when_the_sample_has_too_few_spectra(make_scen
 
 @pytest.mark.parametrize("block_pixels", [50, 333, 1 << 20])
 def test_the_sample_does_not_depend_on_blocks(block_pixels, three_scenes, monkeypatch):
-    with open_series(three_scenes) as series:
-        expected = canonical_sample(series.pixels(), 7, 500)
-        series.close()
-        monkeypatch.setattr(pixel_store, "BLOCK_PIXELS", block_pixels)
-        store = series.pixels()
+    expected = canonical_sample(open_series(three_scenes).pixels(), 7, 500)
+    monkeypatch.setattr(reading, "BLOCK_PIXELS", block_pixels)
+    store = open_series(three_scenes).pixels()
     found = canonical_sample(store, 7, 500)
     assert np.array_equal(found, expected)
     assert not np.array_equal(canonical_sample(store, 8, 500)[:, :100], expected[:, :100])
@@ -70,9 +64,8 @@ def test_the_sample_does_not_depend_on_blocks(block_pixels, three_scenes, monkey
 
 
 def test_a_small_series_is_its_own_sample(three_scenes):
-    with open_series(three_scenes) as series:
-        store = series.pixels()
-    whole = np.concatenate([block.codes for block in store.blocks], axis=1)
+    store = open_series(three_scenes).pixels()
+    whole = np.concatenate([block.codes.load() for block in store.blocks], axis=1)
     assert np.array_equal(canonical_sample(store, 0), whole)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from iikmc.core import summary
 from iikmc.core.codes import CodeGrid
-from iikmc.core.model import ClassModel, FitRecord, FitSettings, SceneRecord
+from iikmc.core.model import ClassModel, FitRecord, FitSettings, HeldOut, SceneRecord
 from iikmc.core.palette import colours
 from iikmc.core.scores import FeatureSpace
 
@@ -18,6 +18,7 @@ SETTINGS = FitSettings(
     classes=3,
     init="minmax",
     strategy="full",
+    sample_fraction=0.02,
     max_iter=100,
     stop_rule="changed",
     tol=1e-4,
@@ -32,6 +33,8 @@ def fit_of(changed, *, converged=True, shift=None, settings=SETTINGS, **others):
     record = FitRecord(
         settings=settings,
         n_iter=len(changed),
+        sample_iterations=0,
+        sample_pixels=0,
         converged=converged,
         changed=tuple(changed),
         shift=tuple(shift or changed),
@@ -141,3 +144,24 @@ def test_settings_are_words():
 def test_settings_with_a_model_leave_out_the_order_it_overrides():
     names = [name for name, _ in summary.settings_rows(replace(SETTINGS, init="model"))]
     assert "Class numbers" not in names
+
+
+def test_iterations_on_a_sample_are_told_apart():
+    both = fit_of([1.0, 0.4, 1.0, 0.02, 0.01, 0.005], sample_iterations=2, sample_pixels=20)
+    assert "6 iterations (2 of them on a sample)" in summary.ending(both)
+    assert "0.5\u00a0% of the pixels" in summary.ending(both)
+    # The jump to 1.0 is where all pixels join in, not a trend.
+    assert "the changes fell by" in summary.trend(both)
+    alone = fit_of([1.0, 0.4, 0.2, 0.1], sample_iterations=4, sample_pixels=20)
+    assert "10\u00a0% of the sampled pixels" in summary.ending(alone)
+    assert "on a sample)" not in summary.ending(alone)
+
+
+def test_mini_batches_tell_the_inertia_of_pixels_seen_and_held_out():
+    settings = replace(SETTINGS, strategy="mini-batch")
+    fit = fit_of([1.0, 0.1, 0.01, 0.001], settings=settings, held_out=HeldOut(200, 1_000_000.0))
+    # 3,000,000 over the 800 pixels that were trained on.
+    assert "3750 for the pixels trained on" in summary.trend(fit)
+    assert "5000 for the 200 pixels held out" in summary.trend(fit)
+    assert "too small" in summary.trend(replace(fit, held_out=None))
+    assert "of the batch's pixels" in summary.ending(fit)

@@ -1,0 +1,223 @@
+"""From scenes to the pixel store: windows are read, masked and coded on all threads, once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .codes import CodeGrid, CodeTally, ValueRange, grid_for_types, store_dtype
+from .errors import ParameterError, SeriesError
+from .grid import Grid, Window
+from .masks import valid_pixels
+from .monitor import Monitor
+from .parallel import ordered_map, thread_count
+from .pixels import Block, PixelStore
+from .raster import read_mask, read_window
+from .scratch import Shelf, check_disk, memory_limit
+
+if TYPE_CHECKING:
+    from .series import Scene, Series
+
+BLOCK_PIXELS = 1 << 20
+# Values, codes and temporaries of a window, for each of the windows under way on a thread.
+_COPIES = 3
+
+
+def read_pixels(
+    series: Series,
+    code_grids: Sequence[CodeGrid] | None,
+    threads: int | None,
+    memory_mb: int | None,
+    monitor: Monitor,
+) -> PixelStore:
+    """Read, mask and code all scenes on ``threads`` threads, within ``memory_mb`` of memory.
+
+    ``code_grids``, one per band, are a model's; None: they come from the series. Raises
+    RasterError naming the file that broke, SeriesError if no pixel is valid, OutputError if
+    the pixels go to disk and there is no room.
+    """
+    typed = [
+        grid_for_types(scene.dtypes[band] for scene in series.scenes)
+        for band in range(len(series.band_names))
+    ]
+    known = tuple(grid for grid in typed if grid is not None)
+    grids = tuple(code_grids) if code_grids is not None else None
+    if grids is None and len(known) == len(typed):
+        grids = known
+    workers = thread_count(threads)
+    room = _room(series, grids, workers, memory_limit(memory_mb))
+    jobs = [
+        (rank, window)
+        for rank, scene in enumerate(series.scenes)
+        for window in windows(series.grid, scene.block_height, scene.block_width, BLOCK_PIXELS)
+    ]
+    with contextlib.ExitStack() as stack:
+        read = _Read(series)
+        shelf = Shelf(room)
+        on_error = stack.enter_context(contextlib.ExitStack())
+        on_error.callback(shelf.close)
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+
+        def run(function: Callable, items: Iterator, part: Monitor) -> Iterator:
+            results = ordered_map(pool, function, items, part, ahead=2 * workers)
+            for done, result in enumerate(results, start=1):
+                part.progress(done / len(jobs))
+                yield result
+
+        if grids is not None:
+            code = Coder(grids, shelf)
+            blocks = list(run(lambda job: code(read(job)), iter(jobs), monitor))
+        else:
+            # Bands of other types show how to code them only when all have been seen. Their
+            # values wait in memory as long as there is room, else they are read once more.
+            survey = _Survey(read, room)
+            waiting = list(run(survey, iter(jobs), monitor.part(0.0, 0.7)))[::-1]
+            grids = tuple(grid or item.code_grid() for grid, item in zip(typed, survey.ranges))
+            code = Coder(grids, shelf)
+            queue = (waiting.pop() for _ in range(len(waiting)))
+            blocks = list(run(lambda raw: code(survey.whole(raw)), queue, monitor.part(0.7, 1.0)))
+        if not code.tally.pixels:
+            raise SeriesError(
+                "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values."
+            )
+        on_error.pop_all()
+        return PixelStore(
+            blocks,
+            shelf,
+            series.grid,
+            len(series.scenes),
+            grids,
+            code.tally.statistics(),
+            code.saturated,
+            own=code_grids is None or grids == known,
+        )
+
+
+def windows(grid: Grid, block_height: int, block_width: int, pixels: int) -> list[Window]:
+    """Cut a grid into windows of about ``pixels`` pixels along a file's own blocks."""
+    width = grid.width
+    if block_width < grid.width and block_height * grid.width > pixels:
+        width = max(1, pixels // (block_height * block_width)) * block_width
+    height = max(1, pixels // (width * block_height)) * block_height
+    return [
+        Window(row, column, min(height, grid.height - row), min(width, grid.width - column))
+        for row in range(0, grid.height, height)
+        for column in range(0, grid.width, width)
+    ]
+
+
+def _room(series: Series, grids: Sequence[CodeGrid] | None, workers: int, limit: int) -> int:
+    """Return the bytes of memory for codes: what labels and windows under way leave of the limit.
+
+    Raises ParameterError if they leave nothing, OutputError if the rest does not fit on disk.
+    """
+    size = store_dtype(grids).itemsize if grids is not None else 4
+    bands, pixels = len(series.band_names), series.grid.width * series.grid.height
+    total = pixels * len(series)
+    needed = total * 9 // 8 + workers * _COPIES * min(BLOCK_PIXELS, pixels) * bands * size
+    if needed > limit:
+        raise ParameterError(
+            f"{total:,} pixels need {needed / 2**20:,.0f} MB for labels and the windows being "
+            f"read, memory_mb allows {limit / 2**20:,.0f}: allow more, or use fewer threads."
+        )
+    room = limit - needed
+    check_disk(total * bands * size - room)
+    return room
+
+
+@dataclass(frozen=True)
+class RawWindow:
+    """The valid values of a window, (pixels,) for each band; None while they wait on disk."""
+
+    job: tuple[int, Window]
+    planes: Sequence[np.ndarray] | None
+    packed: np.ndarray | None
+
+
+class _Read:
+    """Reads and masks a window of a scene, on any thread."""
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+
+    def __call__(self, job: tuple[int, Window]) -> RawWindow:
+        rank, window = job
+        scene = self._series.scenes[rank]
+        values = read_window(scene.path, scene.bands, window)
+        valid = self._valid(scene, window, values)
+        if valid.all():
+            return RawWindow(job, list(values.reshape(len(values), -1)), None)
+        return RawWindow(job, [plane[valid] for plane in values], np.packbits(valid))
+
+    def _valid(self, scene: Scene, window: Window, values: np.ndarray) -> np.ndarray:
+        valid = np.ones(values.shape[1:], bool)
+        for plane, nodata in zip(values, scene.nodata):
+            if nodata is not None:
+                valid &= plane != _nodata_as(nodata, plane.dtype)
+            if plane.dtype.kind == "f":
+                valid &= np.isfinite(plane)
+        if scene.has_mask:
+            valid &= read_mask(scene.path, window)
+        if scene.mask is not None:
+            mask = read_window(scene.mask.path, (scene.mask.band,), window)[0]
+            valid &= valid_pixels(self._series.mask_kind, mask, scene.mask.nodata)
+        return valid
+
+
+class _Survey:
+    """Reads windows to learn the bands' ranges, and keeps the values while there is room."""
+
+    def __init__(self, read: _Read, room: int) -> None:
+        self._read, self._room = read, room
+        self._lock = threading.Lock()
+        self.ranges: list[ValueRange] = []
+
+    def __call__(self, job: tuple[int, Window]) -> RawWindow:
+        raw = self._read(job)
+        assert raw.planes is not None
+        ranges = [ValueRange.of(plane) for plane in raw.planes]
+        with self._lock:
+            if self.ranges:
+                ranges = [mine.merge(new) for mine, new in zip(self.ranges, ranges)]
+            self.ranges = ranges
+            self._room -= sum(plane.nbytes for plane in raw.planes)
+            return raw if self._room >= 0 else RawWindow(job, None, None)
+
+    def whole(self, raw: RawWindow) -> RawWindow:
+        """Return a window with its values."""
+        return raw if raw.planes is not None else self._read(raw.job)
+
+
+class Coder:
+    """Codes windows on any thread, and keeps the exact statistics of all of them."""
+
+    def __init__(self, grids: Sequence[CodeGrid], shelf: Shelf) -> None:
+        self._grids, self._dtype, self._shelf = grids, store_dtype(grids), shelf
+        self._lock = threading.Lock()
+        self.tally = CodeTally(grids)
+        self.saturated = [0] * len(grids)
+
+    def __call__(self, raw: RawWindow) -> Block:
+        assert raw.planes is not None
+        codes = np.empty((len(self._grids), raw.planes[0].size), self._dtype)
+        outside = []
+        for band, (grid, plane) in enumerate(zip(self._grids, raw.planes)):
+            codes[band], saturated = grid.encode(plane, self._dtype)
+            outside.append(saturated)
+        tally = CodeTally(self._grids).add(codes)
+        with self._lock:
+            self.tally.merge(tally)
+            self.saturated = [old + new for old, new in zip(self.saturated, outside)]
+        rank, window = raw.job
+        return Block(rank, window, self._shelf.put(codes), raw.packed)
+
+
+def _nodata_as(nodata: float, dtype: np.dtype) -> np.generic | float:
+    """Return nodata as the raster's dtype stores it: −3.4e38 is only equal as float32."""
+    return dtype.type(nodata) if dtype.kind == "f" else nodata
