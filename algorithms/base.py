@@ -12,7 +12,6 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
-    QgsProcessingParameterMultipleLayers,
 )
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtGui import QIcon
@@ -100,20 +99,15 @@ class IikmcAlgorithm(QgsProcessingAlgorithm):
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext
     ) -> tuple[bool, str]:
+        # Ours come first: QGIS's own say no more than that a value is incorrect.
         try:
             self.check(self.take(parameters, context))
         except IikmcError as error:
             return False, str(error)
-        for item in self.parameterDefinitions():
-            # QGIS would load every file as a layer; ``check`` has looked at them already.
-            if isinstance(item, QgsProcessingParameterMultipleLayers):
-                continue
-            if not item.checkValueIsAcceptable(parameters.get(item.name()), context):
-                return False, f"{item.name()} ('{item.description()}') is missing or out of range."
-        return True, ""
+        return super().checkParameterValues(parameters, context)
 
     def validateInputCrs(self, parameters: dict[str, Any], context: QgsProcessingContext) -> bool:
-        return True  # for the same reason
+        return True  # ``check`` compares them; QGIS would load every file as a layer to do so
 
     def prepareAlgorithm(
         self,

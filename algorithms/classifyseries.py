@@ -18,7 +18,7 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
 )
 
-from ..core.classify import ClassifiedScene, classify
+from ..core.classify import ClassifiedScene, check_inputs_stay, classify
 from ..core.errors import ParameterError
 from ..core.files import StagedOutputs
 from ..core.model import ClassModel
@@ -149,7 +149,9 @@ class ClassifySeries(IikmcAlgorithm):
         )
 
     def check(self, job: _Job) -> None:
-        job.fit.check(job.inputs.open())
+        series = job.inputs.open()
+        job.fit.check(series)
+        check_inputs_stay(series, job.folder)
         with contextlib.suppress(_Rehearsed), StagedOutputs() as outputs:
             _stage(job, outputs)
             raise _Rehearsed
@@ -169,6 +171,7 @@ class ClassifySeries(IikmcAlgorithm):
                 outputs,
                 engine=job.fit.engine,
                 threads=job.fit.threads,
+                memory_mb=job.fit.memory_mb,
                 monitor=monitor.part(0.8, 0.95),
             )
             _write_styles(scenes, model, monitor.part(0.95, 0.97))

@@ -20,6 +20,7 @@ from ..core.model import ClassModel
 from ..core.monitor import Monitor
 from ..core.parallel import thread_count
 from ..core.plan import MOST_CLASSES, FitPlan, Init, Order, Strategy
+from ..core.scratch import memory_limit
 from ..core.series import Series
 from .base import IikmcAlgorithm, enum_parameter, tr
 
@@ -32,6 +33,7 @@ class FitOptions:
     init: Init
     start: ClassModel | None
     strategy: Strategy
+    sample_fraction: float
     max_iter: int
     stop_rule: StopRule
     tol: float
@@ -39,6 +41,7 @@ class FitOptions:
     order: Order
     engine: str
     threads: int
+    memory_mb: int
     seed: int
 
     def check(self, series: Series) -> None:
@@ -46,17 +49,19 @@ class FitOptions:
         resolve_engine(self.engine)
         thread_count(self.threads)
         FitPlan.of(
-            self.classes,
-            self.start or self.init.value,
-            self.strategy.value,
-            self.max_iter,
-            self.stop_rule.value,
-            self.tol,
-            self.empty.value,
-            self.order.value,
-            self.seed,
-            len(series.band_names),
+            classes=self.classes,
+            init=self.start or self.init.value,
+            strategy=self.strategy.value,
+            sample_fraction=self.sample_fraction,
+            max_iter=self.max_iter,
+            stop_rule=self.stop_rule.value,
+            tol=self.tol,
+            empty=self.empty.value,
+            order=self.order.value,
+            seed=self.seed,
+            bands=len(series.band_names),
         )
+        memory_limit(self.memory_mb)
         if self.start is not None:
             self.start.check_bands(series.band_names)
 
@@ -67,6 +72,7 @@ class FitOptions:
             classes=self.classes,
             init=self.start or self.init.value,
             strategy=self.strategy.value,
+            sample_fraction=self.sample_fraction,
             max_iter=self.max_iter,
             stop_rule=self.stop_rule.value,
             tol=self.tol,
@@ -74,6 +80,7 @@ class FitOptions:
             order=self.order.value,
             engine=self.engine,
             threads=self.threads,
+            memory_mb=self.memory_mb,
             seed=self.seed,
             monitor=monitor,
         )
@@ -121,17 +128,28 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
             tr("Pixels used"),
             [
                 tr("All, in every iteration"),
-                tr("A sample first, then all (not in this version)"),
-                tr("A sample (not in this version)"),
-                tr("Mini-batches (not in this version)"),
+                tr("A sample first, then all"),
+                tr("A sample"),
+                tr("A sample first, then mini-batches"),
             ],
         ),
-        tr("Which pixels each iteration looks at. This version uses all of them."),
+        tr(
+            "Which pixels the iterations look at. A sample first, then all: the fastest way to "
+            "much the same classes. A sample: the rest is only classified. Mini-batches: every "
+            "pixel a few times, in small groups. All pixels are classified in any case."
+        ),
         advanced=True,
     )
     algorithm.add(
         QgsProcessingParameterNumber(
-            "MAX_ITERATIONS", tr("Most iterations"), integer, 100, False, 1
+            "SAMPLE_FRACTION", tr("Share of pixels in a sample"), real, 0.02, False, 0.000001, 1.0
+        ),
+        tr("How much of the series a sample or a mini-batch has, spread over scenes and places."),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber(
+            "MAX_ITERATIONS", tr("Maximum number of iterations"), integer, 100, False, 1
         ),
         tr("Stop after this many iterations, converged or not; the result tells which."),
         advanced=True,
@@ -140,7 +158,7 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
         enum_parameter(
             "STOP_RULE",
             tr("Converged when"),
-            [tr("Hardly a pixel changes its class"), tr("The centres hardly move")],
+            [tr("Few pixels change class"), tr("The centres hardly move")],
         ),
         tr(
             "What has to fall to the tolerance: the share of pixels that change class in an "
@@ -199,13 +217,23 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
         advanced=True,
     )
     algorithm.add(
-        QgsProcessingParameterNumber("THREADS", tr("Threads"), integer, 0, False, 0),
+        QgsProcessingParameterNumber("THREADS", tr("Threads (0: all cores)"), integer, 0, False, 0),
         tr("How many processor threads to use; 0: as many as there are cores."),
         advanced=True,
     )
     algorithm.add(
+        QgsProcessingParameterNumber(
+            "MEMORY_MB", tr("Memory for pixels (MB)"), integer, 0, False, 0
+        ),
+        tr(
+            "Pixels beyond it go to a scratch file in the temporary folder, which is slower but "
+            "gives the same classes; 0: half of the memory that is free."
+        ),
+        advanced=True,
+    )
+    algorithm.add(
         QgsProcessingParameterNumber("SEED", tr("Random seed"), integer, 0, False, 0),
-        tr("For k-means++: another seed gives other first centres, the same one the same."),
+        tr("For k-means++ and samples: another seed draws others, the same one the same."),
         advanced=True,
     )
 
@@ -233,6 +261,7 @@ def take_fit(
         init=init,
         start=start,
         strategy=tuple(Strategy)[choice("STRATEGY")],
+        sample_fraction=algorithm.parameterAsDouble(parameters, "SAMPLE_FRACTION", context),
         max_iter=number("MAX_ITERATIONS"),
         stop_rule=tuple(StopRule)[choice("STOP_RULE")],
         tol=algorithm.parameterAsDouble(parameters, "TOLERANCE", context),
@@ -240,5 +269,6 @@ def take_fit(
         order=tuple(Order)[choice("ORDER")],
         engine=ENGINES[choice("ENGINE")],
         threads=number("THREADS"),
+        memory_mb=number("MEMORY_MB"),
         seed=number("SEED"),
     )

@@ -57,12 +57,23 @@ class SeriesInputs:
         )
 
 
+class RasterFiles(QgsProcessingParameterMultipleLayers):
+    """A list of rasters that stay files.
+
+    QGIS loads a file as a layer to see whether it is one, and for that layer's first style reads
+    pixels and leaves an .aux.xml beside the file. The engine looks at headers instead.
+    """
+
+    def checkValueIsAcceptable(
+        self, value: Any, context: QgsProcessingContext | None = None
+    ) -> bool:
+        return super().checkValueIsAcceptable(value)  # loads nothing without a context
+
+
 def add_reading_parameters(algorithm: IikmcAlgorithm) -> None:
     """Declare INPUT, MASKS, MASK_KIND, BANDS and DATES."""
     algorithm.add(
-        QgsProcessingParameterMultipleLayers(
-            "INPUT", tr("Scenes, one layer per date"), QgsProcessing.SourceType.TypeRaster
-        ),
+        RasterFiles("INPUT", tr("Scenes, one layer per date"), QgsProcessing.SourceType.TypeRaster),
         tr(
             "One multiband raster file per date, in any order. All have the same bands and lie on "
             "one grid: same CRS, pixel size, origin and size. Nodata values, not-a-number and "
@@ -70,7 +81,7 @@ def add_reading_parameters(algorithm: IikmcAlgorithm) -> None:
         ),
     )
     algorithm.add(
-        QgsProcessingParameterMultipleLayers(
+        RasterFiles(
             "MASKS",
             tr("Masks, one per scene in the same order"),
             QgsProcessing.SourceType.TypeRaster,
@@ -151,9 +162,8 @@ def _band(text: str) -> int | str:
 def _sources(value: Any, context: QgsProcessingContext) -> Iterator[_Source]:
     """Yield what the value of a layer list parameter stands for, all of it and in its order.
 
-    QGIS's parameterAsLayerList leaves out what it cannot load, which would shift masks against
-    their scenes, and loads files as layers: that reads their pixels for a first style and leaves
-    an .aux.xml beside each.
+    QGIS's parameterAsLayerList loads files as layers, and leaves out what it cannot load, which
+    would shift masks against their scenes.
     """
     if isinstance(value, QgsProperty):
         value, _ = value.value(context.expressionContext())

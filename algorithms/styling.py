@@ -130,17 +130,16 @@ def place_layer(
     unfolded, for all are the same. Widens the project's temporal range. Main thread only.
     """
     root = project.layerTreeRoot()
-    group = _group(root, series) or root.insertGroup(0, name)
+    old = root.findLayer(layer.id())
+    group = _group(root, series) or (old.parent() if old else root).insertGroup(0, name)
     group.setCustomProperty(_SERIES, series)
     group.setName(name)
-    old = root.findLayer(layer.id())
-    newer = [node for node in group.findLayers() if _age(node.layer()) < _age(layer)]
-    group.insertLayer(len([node for node in newer if node is not old]), layer)
+    rasters = [node for node in group.findLayers() if isinstance(node.layer(), QgsRasterLayer)]
+    older = [node for node in rasters if node is not old and _age(node.layer()) > _age(layer)]
+    children = group.children()
+    group.insertLayer(children.index(older[0]) if older else len(children), layer)
     if old is not None:
-        parent = old.parent()
-        parent.removeChildNode(old)
-        if parent is not group and parent.customProperty(_SERIES) and not parent.children():
-            parent.parent().removeChildNode(parent)
+        old.parent().removeChildNode(old)
     for position, node in enumerate(group.findLayers()):
         node.setExpanded(position == 0)
     _widen_time(project, layer.temporalProperties().fixedTemporalRange())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qgis.core import Qgis, QgsApplication
 
 from .provider import IikmcProvider
@@ -10,7 +12,7 @@ from .provider import IikmcProvider
 class IikmcPlugin:
     """The plugin; ``iface`` is None under qgis_process, which calls ``initProcessing`` only."""
 
-    def __init__(self, iface: object | None) -> None:
+    def __init__(self, iface: Any) -> None:
         self._iface = iface
         self._provider: IikmcProvider | None = None
 
@@ -22,9 +24,10 @@ class IikmcPlugin:
     def initGui(self) -> None:
         """Add the provider; in a window, say so if it has nothing to offer."""
         self.initProcessing()
-        if self._iface is not None and self._provider.problem:
+        provider = self._provider
+        if self._iface is not None and provider is not None and provider.problem:
             self._iface.messageBar().pushMessage(
-                self._provider.name(), self._provider.problem, Qgis.MessageLevel.Warning
+                provider.name(), provider.problem, Qgis.MessageLevel.Warning
             )
 
     def unload(self) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import processing
 import pytest
-from conftest import BANDS, ORIGIN, RecordingFeedback, spectra, write_raster
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
@@ -17,6 +16,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from synthetic import BANDS, ORIGIN, RecordingFeedback, spectra, write_raster
 
 RUN_ONLY = {"fewer_spectra", "no_valid_pixel", "broken_file"}
 
@@ -131,7 +131,6 @@ CASES = {
         lambda s, f: {"INIT": 2, "MODEL_IN": model_of_other_bands(f)},
         "model has 2 bands",
     ),
-    "strategy": (lambda s, f: {"STRATEGY": 1}, "progressive"),
     "engine_cupy": (lambda s, f: {"ENGINE": 3}, "cupy"),
     "engine_dask": (lambda s, f: {"ENGINE": 4}, "dask"),
     "fewer_spectra": (

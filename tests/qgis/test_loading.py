@@ -7,7 +7,6 @@ import gc
 
 import processing
 import pytest
-from conftest import DATES, spectra, write_raster
 from qgis.core import (
     Qgis,
     QgsDateTimeRange,
@@ -19,6 +18,7 @@ from qgis.core import (
     QgsUnitTypes,
 )
 from qgis.PyQt.QtCore import QDate, QDateTime, Qt, QTime
+from synthetic import DATES, spectra, write_raster
 
 from iikmc.algorithms.styling import add_series, shown_ranges
 
