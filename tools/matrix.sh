@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all tests under another Debian's QGIS and Python, in a chroot under .matrix that is kept.
-# RELEASE picks it: trixie (QGIS 3.40, Python 3.13; the default), forky (QGIS 3.44, Python 3.14).
+# RELEASE picks it; the default is trixie (QGIS 3.40, Python 3.13).
 # Arguments go to pytest. The first run takes several minutes and 3 GB. Needs root and a Debian host.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
