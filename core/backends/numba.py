@@ -284,6 +284,9 @@ def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
     # Numba's disk cache imports the kernel's module again by its name when it loads it. QGIS
     # may have loaded this folder under another name, so the kernel names one that is there.
     kernel.__module__ = numba.__name__
+    # Symbols of compiled code are made from this name and a number that starts anew in each
+    # process: kernels of one name that two processes have cached would be taken for each other.
+    kernel.__qualname__ = kernel.__name__ = f"assign_{dtype}_{bands}_bands_{classes}_classes"
     compiled: Callable[..., int] = numba.njit(
         types, nogil=True, cache=True, fastmath=_FLOAT_RULES, error_model="numpy"
     )(kernel)
