@@ -18,8 +18,8 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
 )
 
-from ..core.classify import ClassifiedScene, check_inputs_stay, classify
-from ..core.errors import ParameterError
+from ..core.classify import SUFFIX, ClassifiedScene, check_inputs_stay, classify
+from ..core.errors import OutputError, ParameterError
 from ..core.files import StagedOutputs
 from ..core.model import ClassModel
 from ..core.monitor import Monitor
@@ -197,9 +197,24 @@ class _Rehearsed(Exception):
 
 def _stage(job: _Job, outputs: StagedOutputs) -> tuple[Path | None, Path | None]:
     """Return where to write model and report; what cannot be written shows now, not at the end."""
+    _check_apart(job)
     outputs.folder(job.folder)
     model, report = (outputs.file(path) if path else None for path in (job.model, job.report))
     return model, report
+
+
+def _check_apart(job: _Job) -> None:
+    """Raise OutputError where model or report would take the place of another file of the run."""
+    taken = {Path(path).resolve(): "an input" for path in (*job.inputs.paths, *job.inputs.masks)}
+    for key, path in (("MODEL", job.model), ("REPORT", job.report)):
+        if path is None:
+            continue
+        place = path.resolve()
+        if place.parent == job.folder.resolve() and place.name.endswith(SUFFIX):
+            taken[place] = "a class layer"
+        if place in taken:
+            raise OutputError(f"{key} is '{path}', which is {taken[place]}: choose another file.")
+        taken[place] = "the model"
 
 
 def _write_styles(scenes: list[ClassifiedScene], model: ClassModel, monitor: Monitor) -> None:

@@ -12,6 +12,8 @@ from qgis.core import (
     QgsDateTimeRange,
     QgsInterval,
     QgsLayerTreeGroup,
+    QgsLayerTreeLayer,
+    QgsLayerTreeNode,
     QgsMapLayer,
     QgsPalettedRasterRenderer,
     QgsProcessingContext,
@@ -131,12 +133,12 @@ def place_layer(
     """
     root = project.layerTreeRoot()
     old = root.findLayer(layer.id())
-    group = _group(root, series) or (old.parent() if old else root).insertGroup(0, name)
+    group = _group(root, series) or _outside_series(old, root).insertGroup(0, name)
     group.setCustomProperty(_SERIES, series)
     group.setName(name)
-    rasters = [node for node in group.findLayers() if isinstance(node.layer(), QgsRasterLayer)]
-    older = [node for node in rasters if node is not old and _age(node.layer()) > _age(layer)]
     children = group.children()
+    rasters = [node for node in children if isinstance(_layer_of(node), QgsRasterLayer)]
+    older = [node for node in rasters if node is not old and _age(node.layer()) > _age(layer)]
     group.insertLayer(children.index(older[0]) if older else len(children), layer)
     if old is not None:
         old.parent().removeChildNode(old)
@@ -151,6 +153,18 @@ def _group(root: QgsLayerTreeGroup, series: str) -> QgsLayerTreeGroup | None:
         if group.customProperty(_SERIES) == series:
             return group
     return None
+
+
+def _outside_series(old: QgsLayerTreeLayer | None, root: QgsLayerTreeGroup) -> QgsLayerTreeGroup:
+    """Return the group that QGIS has put a layer into, or the next one around it of no series."""
+    group = old.parent() if old is not None else root
+    while group.customProperty(_SERIES):
+        group = group.parent()
+    return group
+
+
+def _layer_of(node: QgsLayerTreeNode) -> QgsMapLayer | None:
+    return node.layer() if isinstance(node, QgsLayerTreeLayer) else None
 
 
 def _age(layer: QgsMapLayer) -> tuple[float, str]:

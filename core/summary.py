@@ -134,8 +134,8 @@ def quality_rows(quality: Quality, pixels: int) -> list[tuple[str, str, str, str
             "–" if exact is None else fixed(exact, 3),
             some,
             ("" if exact is None else f"{structure(exact).capitalize()}. ")
-            + "The same with mean distances to the pixels of the classes; compare others' "
-            "silhouettes with this one (Rousseeuw 1987).",
+            + "The same with mean distances to the pixels of the classes (Rousseeuw 1987), as most "
+            "other programs compute it.",
         ),
         (
             "Davies-Bouldin",

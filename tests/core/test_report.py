@@ -22,6 +22,7 @@ from iikmc.core.grid import Grid, Window
 from iikmc.core.model import ClassModel, FitRecord, FitSettings, RunRecord, SceneRecord
 from iikmc.core.monitor import Monitor
 from iikmc.core.palette import colours
+from iikmc.core.quality import Quality
 from iikmc.core.scores import FeatureSpace
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -133,6 +134,15 @@ def model_of(scenes, bands=("B2", "B8"), names=None):
         inertia=1e9,
         saturated=(0,) * len(bands),
         scenes=records,
+        quality=Quality(
+            simplified_silhouette=0.5,
+            class_silhouettes=tuple(number / 1000 for number in range(classes)),
+            class_distances=tuple(2.5 * number for number in range(classes)),
+            silhouette=-0.0625,
+            silhouette_pixels=500,
+            davies_bouldin=0.75,
+            calinski_harabasz=123456.0,
+        ),
     )
     return ClassModel(
         band_names=tuple(bands),
@@ -225,6 +235,63 @@ def test_every_iteration_is_in_the_table(tmp_path, scenes):
     rows = Page(written(tmp_path, model_of(scenes), scenes)).tables["All iterations"]
     assert [plain(row[1]) for row in rows[1:]] == ["100 %", "8 %", "1 %", "0.08 %"]
     assert rows[2][2] == "130"  # 8 % of 1,620
+
+
+def test_quality_says_what_was_measured_on_which_pixels(tmp_path, scenes):
+    page = Page(written(tmp_path, model_of(scenes), scenes))
+    rows = page.tables["All classes together, over the scenes of the fit"]
+    assert [row[:3] for row in rows[1:]] == [
+        ["Simplified silhouette", "0.500", "all 1,620 pixels"],
+        ["Silhouette", "−0.062", "a sample of 500, even over scenes and places"],
+        ["Davies-Bouldin", "0.750", "all 1,620 pixels"],
+        ["Calinski-Harabasz", "123,456", "all 1,620 pixels"],
+    ]
+    assert page.text.index("Convergence") < page.text.index("All classes together")
+
+
+def test_quality_of_each_class_names_its_nearest(tmp_path, scenes):
+    model = model_of(scenes)
+    rows = Page(written(tmp_path, model, scenes)).tables[
+        "Class by class, distances in the input's units"
+    ]
+    # Signatures lie on a line, 28.28 apart; of two that are as near, the first is named.
+    nearest = ["Class 2", "Class 1", "Class 2", "Class 3"]
+    for number, (row, other) in enumerate(zip(rows[1:], nearest)):
+        pixels = f"{model.fit.class_pixels[number]}"
+        distance = f"{2.5 * number:.2f}"
+        assert row == [f"Class {number + 1}", pixels, f"0.00{number}", distance, "28.28", other]
+
+
+def test_a_class_without_pixels_has_no_quality_and_is_no_neighbour(tmp_path, scenes):
+    model = model_of(scenes)
+    fit = model.fit
+    found = replace(
+        fit.quality,
+        class_silhouettes=(0.1, None, 0.3, 0.4),
+        class_distances=(1.0, None, 1.0, 1.0),
+        silhouette=None,
+        silhouette_pixels=1620,
+        calinski_harabasz=None,
+    )
+    gone = tuple(
+        replace(scene, class_pixels=(5, 0, *scene.class_pixels[2:])) for scene in fit.scenes
+    )
+    fit = replace(fit, quality=found, scenes=gone)
+    page = Page(written(tmp_path, replace(model, fit=fit), scenes))
+    rows = page.tables["Class by class, distances in the input's units"]
+    assert rows[2] == ["Class 2", "0", "–", "–", "–", "–"]
+    assert [row[-1] for row in rows[1:]] == ["Class 3", "–", "Class 4", "Class 3"]
+    together = page.tables["All classes together, over the scenes of the fit"]
+    assert together[2][1:3] == ["–", "all 1,620 pixels"]
+    assert together[4][1] == "–"
+
+
+def test_a_model_of_an_older_file_has_no_quality(tmp_path, scenes):
+    model = model_of(scenes)
+    older = replace(model, fit=replace(model.fit, quality=None))
+    assert "Not measured: the model's file does not say" in (
+        Page(written(tmp_path, older, scenes)).text
+    )
 
 
 def test_what_ran_is_told(tmp_path, scenes):

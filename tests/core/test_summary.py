@@ -165,3 +165,17 @@ def test_mini_batches_tell_the_inertia_of_pixels_seen_and_held_out():
     assert "5000 for the 200 pixels held out" in summary.trend(fit)
     assert "too small" in summary.trend(replace(fit, held_out=None))
     assert "of the batch's pixels" in summary.ending(fit)
+
+
+@pytest.mark.parametrize(
+    ("silhouette", "words"),
+    [
+        (0.71, "strong structure"),
+        (0.7, "reasonable structure"),
+        (0.5, "weak structure"),
+        (0.25, "no substantial structure"),
+        (-1.0, "no substantial structure"),
+    ],
+)
+def test_a_silhouette_is_put_in_the_words_of_kaufman_and_rousseeuw(silhouette, words):
+    assert summary.structure(silhouette) == words

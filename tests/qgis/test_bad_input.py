@@ -112,6 +112,10 @@ CASES = {
         },
         "'odd_mask' has a size of 90",
     ),
+    "mask_order": (
+        lambda s, f: {"MASKS": [s.masks[1], s.masks[0], s.masks[2]]},
+        "in the order of the scenes",
+    ),
     "date_count": (lambda s, f: {"DATES": "2019-04-02"}, "1 dates for 3 scenes"),
     "date_unreadable": (lambda s, f: {"DATES": "2019-04-02,someday,2019-05-01"}, "'someday'"),
     "date_unknown": (
@@ -122,6 +126,19 @@ CASES = {
     "output_blocked": (lambda s, f: {"OUTPUT": blocked(f)}, "cannot be written"),
     "model_blocked": (lambda s, f: {"MODEL": f"{blocked(f)}/m.json"}, "cannot be written"),
     "model_is_folder": (lambda s, f: {"MODEL": str(f)}, "is a folder"),
+    "model_is_scene": (lambda s, f: {"MODEL": str(s.scenes[1])}, "which is an input"),
+    "report_is_mask": (
+        lambda s, f: {"MASKS": list(s.masks), "REPORT": str(s.masks[0])},
+        "which is an input",
+    ),
+    "model_is_class_layer": (
+        lambda s, f: {"MODEL": str(f / "result" / "out" / f"{Path(s.scenes[0]).stem}_classes.tif")},
+        "which is a class layer",
+    ),
+    "report_is_model": (
+        lambda s, f: dict.fromkeys(("MODEL", "REPORT"), str(f / "result" / "same")),
+        "which is the model",
+    ),
     "model_missing": (lambda s, f: {"INIT": 2}, "MODEL_IN"),
     "model_damaged": (
         lambda s, f: {"INIT": 2, "MODEL_IN": damaged_model(f)},

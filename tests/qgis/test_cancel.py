@@ -21,6 +21,7 @@ class CancellingFeedback(RecordingFeedback):
     def __init__(self, percent: float) -> None:
         super().__init__()
         self.cancelled_at: float | None = None
+        self.cancelled_percent: float | None = None
         self._percent, self._timer = percent, None
         self.progressChanged.connect(self._look)
 
@@ -30,7 +31,7 @@ class CancellingFeedback(RecordingFeedback):
             self._timer.start()
 
     def _cancel(self) -> None:
-        self.cancelled_at = time.perf_counter()
+        self.cancelled_at, self.cancelled_percent = time.perf_counter(), self.percents[-1]
         self.cancel()
 
 
@@ -80,7 +81,8 @@ def test_cancel(algorithm, large, tmp_path, phase, engine):
     results, ok = algorithm.run(parameters(large, tmp_path, engine), context, feedback)
     seconds = time.perf_counter() - feedback.cancelled_at
     assert seconds < 1.0
-    assert feedback.percents[-1] < high
+    assert low < feedback.cancelled_percent < high
+    assert feedback.percents[-1] <= high + 1e-9  # all may have been read until it was seen
     assert ok and results == {}
     assert not feedback.errors
     assert not context.layersToLoadOnCompletion()

@@ -18,9 +18,9 @@ from qgis.core import (
     QgsUnitTypes,
 )
 from qgis.PyQt.QtCore import QDate, QDateTime, Qt, QTime
-from synthetic import DATES, spectra, write_raster
+from synthetic import DATES, RecordingFeedback, spectra, write_raster
 
-from iikmc.algorithms.styling import add_series, shown_ranges
+from iikmc.algorithms.styling import add_series, place_layer, shown_ranges, style_layer
 
 NEWEST_FIRST = [f"{date} · place_{date}" for date in reversed(DATES)]
 
@@ -51,6 +51,13 @@ def midnight(date: dt.date) -> QDateTime:
 def visible(layers, when: QgsDateTimeRange) -> list[str]:
     shown = [item for item in layers if item.temporalProperties().isVisibleInTemporalRange(when)]
     return [layer.name() for layer in shown]
+
+
+def class_layer(path: str) -> QgsRasterLayer:
+    layer = QgsRasterLayer(path, "a class layer")
+    (shown,) = shown_ranges([DATES[0]])
+    style_layer(layer, [], shown)
+    return layer
 
 
 def test_one_group_newest_first(project, parameters):
@@ -133,6 +140,43 @@ def test_two_series_are_two_groups(project, parameters, tmp_path):
         )
     groups = project.layerTreeRoot().children()
     assert [names(group) for group in groups] == [NEWEST_FIRST, NEWEST_FIRST]
+
+
+def test_a_series_is_no_part_of_a_selected_one(project, parameters):
+    """QGIS puts a new layer beside the selected one."""
+    processing.runAndLoadResults("iikmc:classifyseries", parameters)
+    former = the_group(project)
+    layer = class_layer(parameters["INPUT"][0])
+    project.addMapLayer(layer, False)
+    former.insertLayer(1, layer)
+    group = place_layer(project, layer, "Another", "another")
+    assert project.layerTreeRoot().children() == [group, former]
+    assert names(group) == [layer.name()]
+    assert names(former) == NEWEST_FIRST
+
+
+def test_a_series_stays_in_the_group_it_is_loaded_into(project, parameters):
+    mine = project.layerTreeRoot().addGroup("Mine")
+    layer = class_layer(parameters["INPUT"][0])
+    project.addMapLayer(layer, False)
+    mine.addLayer(layer)
+    group = place_layer(project, layer, "A series", "a series")
+    assert mine.children() == [group]
+    assert names(group) == [layer.name()]
+
+
+def test_groups_of_the_users_inside_a_series_do_no_harm(project, parameters):
+    processing.runAndLoadResults("iikmc:classifyseries", parameters)
+    group = the_group(project)
+    mine, oldest = group.addGroup("Mine"), group.children()[2]
+    mine.insertChildNode(0, oldest.clone())
+    group.removeChildNode(oldest)
+    feedback = RecordingFeedback()
+    fewer = {**parameters, "INPUT": parameters["INPUT"][1:]}
+    processing.runAndLoadResults("iikmc:classifyseries", fewer, feedback=feedback)
+    assert not feedback.errors
+    assert [name for name in names(group) if name != "Mine"] == NEWEST_FIRST[:2]
+    assert names(mine) == NEWEST_FIRST[2:]
 
 
 def test_nothing_is_loaded_unasked(project, parameters):
