@@ -1,4 +1,4 @@
-.PHONY: help setup demo test qgis lint matrix zip clean
+.PHONY: help setup demo test qgis lint bench matrix zip clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -19,6 +19,9 @@ qgis: ## qgis_process with this plugin: make qgis ARGS="help iikmc:classifyserie
 lint: ## style and types
 	@tools/lint.sh
 
+bench: ## speed beside other programs': BENCH=full adds 205 million pixels, BENCH=sweep all shapes
+	@tools/bench.sh $(ARGS)
+
 matrix: ## the tests under a newer QGIS (Debian 13's, in a chroot; needs root)
 	@tools/matrix.sh
 
@@ -26,5 +29,5 @@ zip: ## the plugin as dist/iikmc.zip
 	@tools/zip.sh
 
 clean: ## remove everything that make made, the downloads too
-	rm -rf .venv .qgis .matrix demo dist build *.egg-info .qgis-settings tests/.qgis-settings .mypy_cache .ruff_cache
+	rm -rf .venv .qgis .matrix bench/environment bench/series bench/outputs demo dist build *.egg-info .qgis-settings tests/.qgis-settings .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
