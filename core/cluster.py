@@ -132,12 +132,19 @@ client, checkpoint
     clock = _Clock()
 
     monitor.message(f"Engine: {backend_name}, threads: {workers}.")
+    if engine == "auto" and backend_name == "numpy":
+        monitor.message("With the Python package numba this would be many times faster.")
+    for note in series.notes:
+        monitor.warning(note)
     grids = plan.start.space.code_grids if isinstance(plan.start, ClassModel) else None
     store = series.pixels(
         code_grids=grids, threads=workers, memory_mb=memory_mb, monitor=monitor.part(0.0, 0.4)
     )
     clock.lap("reading")
     store.warn_saturated(series.band_names, monitor)
+    for scene, pixels in zip(series.scenes, store.scene_pixels):
+        if not pixels:
+            monitor.warning(f"Scene '{scene.name}' has no valid pixel.")
     space, start, sample = _seeds(plan, store, monitor)
     clock.lap("seeding")
 
@@ -166,6 +173,9 @@ client, checkpoint
             f"Not converged after {len(fitted.changed)} iterations: {result.changed[-1]:.4%} of "
             "the pixels still took another class. Raise MAX_ITERATIONS to go on."
         )
+    unused = int(np.count_nonzero(counts == 0))
+    if unused:
+        monitor.warning(f"{unused} of {len(rows)} classes have no pixel: fewer classes would do.")
     names, rgb = _names_and_colours(plan, rows)
     return ClassModel(
         band_names=series.band_names,
@@ -175,6 +185,7 @@ client, checkpoint
         colours=rgb,
         fit=FitRecord(
             settings=plan.settings(len(start)),
+            masks=series.mask_kind.value if any(s.mask for s in series.scenes) else "none",
             n_iter=len(fitted.changed),
             sample_iterations=fitted.sample_iterations,
             sample_pixels=fitted.sample_pixels,

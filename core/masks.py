@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import re
+from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +35,14 @@ class MaskKind(enum.Enum):
         except ValueError:
             names = ", ".join(member.value for member in cls)
             raise ParameterError(f"mask_kind is {kind!r}; expected one of {names}.") from None
+
+
+def kind_hint(path: str) -> MaskKind | None:
+    """Return the product's kind that a mask's file name speaks of, if it does."""
+    for kind in (MaskKind.QA_PIXEL, MaskKind.SCL, MaskKind.UDM2):
+        if re.search(rf"(?<![a-z]){kind.value}(?![a-z])", Path(path).stem.lower()):
+            return kind
+    return None
 
 
 def mask_band(kind: MaskKind, name: str, band_names: tuple[str, ...]) -> int:

@@ -74,7 +74,8 @@ class FitRecord:
     ``saturated`` counts, for each band, the values outside the range of its codes. ``quality``
     is None where fewer than two classes have pixels, and in models of older files. For
     mini-batches, an iteration is a batch, and ``held_out`` says how well the signatures fit
-    pixels they were not trained on; it is None otherwise, and where all were needed.
+    pixels they were not trained on; it is None otherwise, and where all were needed. ``masks`` is
+    the kind of the masks.
     """
 
     settings: FitSettings
@@ -89,6 +90,7 @@ class FitRecord:
     scenes: tuple[SceneRecord, ...]
     quality: Quality | None = None
     held_out: HeldOut | None = None
+    masks: str = "none"
 
     @property
     def changed_fraction(self) -> float:

@@ -123,6 +123,7 @@ def _what_ran(results: Results, seconds: Sequence[tuple[str, float]]) -> Html:
     settings = [
         ("Bands", ", ".join(model.band_names)),
         ("Grid", f"{grid.width:,} × {grid.height:,} pixels, {raster.crs_label(grid.crs)}"),
+        ("Masks", summary.masks(model.fit)),
         *summary.settings_rows(model.fit.settings),
         ("Engine", f"{run.engine}, {count(run.threads, 'thread')}" if run else "not recorded"),
     ]

@@ -27,7 +27,7 @@ from .errors import (
     refuse_unbuilt,
 )
 from .grid import Grid
-from .masks import MaskKind, check_mask_type, mask_band
+from .masks import MaskKind, check_mask_type, kind_hint, mask_band
 from .monitor import Monitor
 from .pixels import PixelStore
 from .reading import read_pixels
@@ -75,11 +75,14 @@ class Series:
         grid: Grid,
         band_names: Sequence[str],
         mask_kind: MaskKind,
+        notes: Sequence[str] = (),
     ) -> None:
         self.scenes = tuple(scenes)
         self.grid = grid
         self.band_names = tuple(band_names)
         self.mask_kind = mask_kind
+        self.notes = tuple(notes)
+        """Sentences about what may not be meant as it was given; runs pass them on as warnings."""
         self._store: PixelStore | None = None
 
     def __enter__(self) -> Series:
@@ -215,7 +218,35 @@ def open_series(
         next(filter(None, names), f"Band {number}")
         for number, *names in zip(scenes[0].bands, *(scene.band_names for scene in scenes))
     ]
-    return Series(scenes, first.grid, band_names, kind)
+    notes = _notes(scenes, infos, kind, bands is None)
+    return Series(scenes, first.grid, band_names, kind, notes)
+
+
+def _notes(
+    scenes: Sequence[Scene], infos: Sequence[raster.RasterInfo], kind: MaskKind, all_bands: bool
+) -> list[str]:
+    """Return what is allowed, but likely not what was meant."""
+    notes = []
+    for info in infos:
+        if all_bands and any(info.alpha):
+            number = info.alpha.index(True) + 1
+            notes.append(
+                f"Band {number} of '{Path(info.path).stem}' is declared as transparency, so it "
+                "was taken as a mask; name the bands with BANDS if it is data."
+            )
+            break
+    hints = [kind_hint(scene.mask.path) for scene in scenes if scene.mask]
+    suggested = next(filter(None, hints), kind)
+    if suggested is not kind:
+        notes.append(
+            f"A mask is named like {suggested.value}, but masks are read as '{kind.value}': check "
+            "MASK_KIND."
+        )
+    paths = [scene.path for scene in scenes]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice:
+        notes.append(f"'{twice}' is given more than once, so its pixels count more than once.")
+    return notes
 
 
 def _given_date(value: str | dt.date, scene: str) -> dt.date:

@@ -23,6 +23,14 @@ _STRATEGY = {
     "sample": "a sample ({share}); every pixel is classified",
     "mini-batch": "a sample, then mini-batches ({share} each); every pixel is classified",
 }
+_MASKS = {
+    "none": "none",
+    "valid": "valid where not 0",
+    "masked": "masked where not 0",
+    "qa_pixel": "Landsat QA_PIXEL",
+    "scl": "Sentinel-2 SCL",
+    "udm2": "PlanetScope UDM2",
+}
 _EMPTY = {
     "keep": "keep their centre",
     "relocate": "get the pixel farthest from all centres",
@@ -52,6 +60,11 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
         ("Seed", f"{settings.seed}"),
     ]
     return rows if settings.init != "model" else [row for row in rows if row[0] != "Class numbers"]
+
+
+def masks(fit: FitRecord) -> str:
+    """Return which masks the scenes of the fit had, in words."""
+    return _MASKS.get(fit.masks, fit.masks)
 
 
 def ending(fit: FitRecord) -> str:

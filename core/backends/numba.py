@@ -26,6 +26,7 @@ from .numba_quality import MOST_TERMS, measuring_kernel
 _STRIP_BYTES = 24 * 1024
 _LONGEST_STRIP = 1024
 _SEGMENT = 8
+_GROUP = 32
 _UNIT_ROUNDOFF = 2.0**-24
 # Fused multiply-add may be used, nothing else is reordered; there are no NaNs and infinities.
 _FLOAT_RULES = {"contract", "nnan", "ninf", "nsz"}
@@ -201,6 +202,7 @@ def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
         found = np.empty(strip, np.uint8)
         flags = np.zeros(strip, np.uint8)  # 1: another class than before; 2: not certain
         words = flags.view(np.uint64)
+        places = np.empty(strip + 1, np.int64)
         changed = 0
         for start in range(0, codes.shape[1], strip):
             size = min(strip, codes.shape[1] - start)
@@ -252,33 +254,39 @@ def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
                 flags[p] |= np.uint8(found[p] != before[p])
             for p in range(size, strip):
                 flags[p] = 0
-            for word in range((size + 7) // 8):
-                if words[word] == 0:
+            # Few pixels change class, and which ones cannot be foreseen: their places are listed
+            # without a branch for each, which would cost more than the sums.
+            listed = 0
+            for first in range(0, size, _GROUP):
+                word = first // 8
+                if words[word] | words[word + 1] | words[word + 2] | words[word + 3] == 0:
                     continue
-                for p in range(8 * word, 8 * word + 8):
-                    if flags[p] == 0:
-                        continue
-                    if flags[p] >= 2:
-                        exact = np.int64(0)
-                        for j in range(classes):
-                            value = n[j]
-                            for b in range(bands):
-                                value -= q[j, b] * (np.int64(codes[b, start + p]) - midpoints[b])
-                            if j == 0 or value < exact:
-                                exact = value
-                                found[p] = np.uint8(j)
-                    old, new = before[p], found[p]
-                    if old == new:
-                        continue
-                    before[p] = new
-                    changed += 1
-                    counts[new] += 1
-                    for b in range(bands):
-                        sums[new, b] += np.int64(codes[b, start + p])
-                    if old != UNLABELLED:
-                        counts[old] -= 1
+                for p in range(first, first + _GROUP):
+                    places[listed] = p
+                    listed += int(flags[p] != 0)
+            for i in range(listed):
+                p = places[i]
+                if flags[p] >= 2:
+                    exact = np.int64(0)
+                    for j in range(classes):
+                        value = n[j]
                         for b in range(bands):
-                            sums[old, b] -= np.int64(codes[b, start + p])
+                            value -= q[j, b] * (np.int64(codes[b, start + p]) - midpoints[b])
+                        if j == 0 or value < exact:
+                            exact = value
+                            found[p] = np.uint8(j)
+                old, new = before[p], found[p]
+                if old == new:
+                    continue
+                before[p] = new
+                changed += 1
+                counts[new] += 1
+                for b in range(bands):
+                    sums[new, b] += np.int64(codes[b, start + p])
+                if old != UNLABELLED:
+                    counts[old] -= 1
+                    for b in range(bands):
+                        sums[old, b] -= np.int64(codes[b, start + p])
         return changed
 
     # Numba's disk cache imports the kernel's module again by its name when it loads it. QGIS

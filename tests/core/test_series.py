@@ -12,6 +12,7 @@ import rasterio
 from conftest import ORIGIN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.enums import ColorInterp
 
 from iikmc.core import open_series
 from iikmc.core.errors import (
@@ -24,6 +25,7 @@ from iikmc.core.errors import (
     RasterError,
     SeriesError,
 )
+from iikmc.core.masks import MaskKind, kind_hint
 
 ONES = np.ones((3, 6, 8), np.uint16)
 
@@ -263,3 +265,32 @@ def test_what_a_scene_is_made_of_is_kept(scene):
     assert (item.block_height, item.block_width, item.mask) == (32, 16, None)
     with rasterio.open(path) as raster:
         assert open_series([path]).grid.transform == tuple(raster.transform)[:6]
+
+
+def test_what_may_not_be_meant_is_noted(make_scene):
+    four = make_scene("rgbn_2020-01-01", np.ones((4, 5, 5), np.uint8))
+    with rasterio.open(four, "r+") as dataset:
+        dataset.colorinterp = [*[ColorInterp.undefined] * 3, ColorInterp.alpha]
+    mask = make_scene("x_SCL_20m", np.full((5, 5), 4, np.uint8))
+    clear = {"masks": [mask], "mask_kind": "scl", "bands": [1, 4]}
+    assert open_series([four], **clear).notes == ()
+    (transparency,) = open_series([four], masks=[mask], mask_kind="scl").notes
+    assert "Band 4 of 'rgbn_2020-01-01' is declared as transparency" in transparency
+    (kind,) = open_series([four], **{**clear, "mask_kind": "valid"}).notes
+    assert "named like scl" in kind and "'valid'" in kind
+    (twice,) = open_series([four, four], bands=[1, 2]).notes
+    assert "more than once" in twice
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("LC08_005009_20150710_QA_PIXEL", MaskKind.QA_PIXEL),
+        ("T33UWP_20190105_SCL_20m", MaskKind.SCL),
+        ("20190105_100021_udm2", MaskKind.UDM2),
+        ("clear_2019", None),
+        ("muscles", None),
+    ],
+)
+def test_mask_names_hint_at_their_kind(name, kind):
+    assert kind_hint(f"folder/{name}.tif") is kind
