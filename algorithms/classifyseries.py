@@ -18,7 +18,7 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
 )
 
-from ..core.classify import SUFFIX, ClassifiedScene, check_inputs_stay, classify
+from ..core.classify import SUFFIX, ClassifiedScene, check_inputs_stay, classify, resolved
 from ..core.errors import OutputError, ParameterError
 from ..core.files import StagedOutputs
 from ..core.model import ClassModel
@@ -205,12 +205,12 @@ def _stage(job: _Job, outputs: StagedOutputs) -> tuple[Path | None, Path | None]
 
 def _check_apart(job: _Job) -> None:
     """Raise OutputError where model or report would take the place of another file of the run."""
-    taken = {Path(path).resolve(): "an input" for path in (*job.inputs.paths, *job.inputs.masks)}
+    taken = {resolved(path): "an input" for path in (*job.inputs.paths, *job.inputs.masks)}
     for key, path in (("MODEL", job.model), ("REPORT", job.report)):
         if path is None:
             continue
-        place = path.resolve()
-        if place.parent == job.folder.resolve() and place.name.endswith(SUFFIX):
+        place = resolved(path)
+        if place.parent == resolved(job.folder) and place.name.endswith(SUFFIX):
             taken[place] = "a class layer"
         if place in taken:
             raise OutputError(f"{key} is '{path}', which is {taken[place]}: choose another file.")

@@ -135,8 +135,9 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
         ),
         tr(
             "Which pixels the iterations look at. A sample first, then all: the fastest way to "
-            "much the same classes. A sample: the rest is only classified. Mini-batches: every "
-            "pixel a few times, in small groups. All pixels are classified in any case."
+            "much the same classes. A sample: the rest is only classified. Mini-batches: after "
+            "the sample, group by group of its size, until the fit no longer improves. All pixels "
+            "are classified in any case."
         ),
         advanced=True,
     )
@@ -233,7 +234,10 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
     )
     algorithm.add(
         QgsProcessingParameterNumber("SEED", tr("Random seed"), integer, 0, False, 0),
-        tr("For k-means++ and samples: another seed draws others, the same one the same."),
+        tr(
+            "For k-means++, samples and mini-batches: another seed draws others, the same one "
+            "the same."
+        ),
         advanced=True,
     )
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qgis.core import (
@@ -23,10 +21,9 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
-from ..core.dates import date_in_name, find_date, parse_iso_list
-from ..core.errors import MaskError, RasterError
+from ..core.dates import parse_iso_list
+from ..core.errors import RasterError
 from ..core.masks import MaskKind
-from ..core.raster import describe
 from ..core.series import Series, open_series
 from .base import IikmcAlgorithm, enum_parameter, tr
 
@@ -46,16 +43,12 @@ class SeriesInputs:
 
     def open(self) -> Series:
         """Return the series; only headers are read. Raises one of the engine's errors."""
-        _check_order(self.paths, self.masks)
-        dates = self.dates
-        if any(dates) and not all(dates):
-            dates = tuple(known or _date_of(path) for path, known in zip(self.paths, dates))
         return open_series(
             self.paths,
             bands=self.bands or None,
             masks=self.masks or None,
             mask_kind=self.mask_kind,
-            dates=dates if any(dates) else None,
+            dates=self.dates,
         )
 
 
@@ -214,22 +207,3 @@ def _temporal_date(layer: QgsRasterLayer) -> dt.date | None:
         return None
     begin = temporal.fixedTemporalRange().begin()
     return begin.date().toPyDate() if begin.isValid() else None
-
-
-def _check_order(paths: Sequence[str], masks: Sequence[str]) -> None:
-    """Raise MaskError where masks are named for the dates of the scenes, but in another order."""
-    scenes, names = ([Path(path).stem for path in group] for group in (paths, masks))
-    wanted, found = ([date_in_name(name) for name in group] for group in (scenes, names))
-    if None in wanted or Counter(wanted) != Counter(found):
-        return
-    for scene, name, date, other in zip(scenes, names, wanted, found):
-        if date != other:
-            raise MaskError(
-                f"Mask '{name}' is given for scene '{scene}', which has another date: give the "
-                "masks in the order of the scenes."
-            )
-
-
-def _date_of(path: str) -> dt.date:
-    info = describe(path)
-    return find_date(Path(info.path).stem, info.date_tags, info.file_date_tag)

@@ -94,15 +94,23 @@ def classify(
 
 def check_inputs_stay(series: Series, folder: Path) -> None:
     """Raise OutputError where a label raster would take the place of a scene or mask."""
-    written = {(folder / f"{scene.name}{SUFFIX}").resolve(): scene.name for scene in series.scenes}
+    written = {resolved(folder / f"{scene.name}{SUFFIX}"): scene.name for scene in series.scenes}
     for scene in series.scenes:
         for path in (scene.path, scene.mask.path if scene.mask else None):
-            if path and Path(path).resolve() in written:
-                scene_name = written[Path(path).resolve()]
+            if path and resolved(path) in written:
+                scene_name = written[resolved(path)]
                 raise OutputError(
                     f"'{path}' is an input, and the classes of scene '{scene_name}' would take its "
                     "place: choose another folder."
                 )
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return a path without links; GDAL's names of parts of files stay as they are."""
+    try:
+        return Path(path).resolve()
+    except OSError:  # Windows, for names such as NETCDF:"C:/x.nc":band
+        return Path(path)
 
 
 class _SceneWriter:

@@ -20,7 +20,7 @@ from .plan import FitPlan, Init, Order
 from .quality import measure_quality
 from .sampling import canonical_sample
 from .scores import FeatureSpace
-from .seeding import distinct_spectra, kmeans_plus_plus, minmax_midpoints
+from .seeding import check_distinct, kmeans_plus_plus, minmax_midpoints, smallest_spectra
 from .series import Series
 from .strategies import run_strategy
 
@@ -79,7 +79,7 @@ def cluster(
         Backend (auto: the best there is) and threads (None: all cores). Neither changes a bit
         of the result.
     seed
-        For k-means++ and samples.
+        For k-means++, samples, mini-batches and the sample of the silhouette.
     memory_mb
         Memory for pixels; what does not fit goes to a scratch file in the temporary folder. None
         or 0: half of what is free. Changes no bit of the result either.
@@ -99,6 +99,7 @@ client, checkpoint
     """
     refuse_unbuilt(
         harmonise_reference=harmonise_reference,
+        temporal_strength=None if temporal_strength == 1.0 else temporal_strength,
         client=client,
         checkpoint=checkpoint,
         **{
@@ -154,7 +155,11 @@ client, checkpoint
             plan, backend, store, space, start, sample, workers, monitor.part(0.4, 0.95)
         )
         result = fitted.last
-        rows = _numbering(plan, space, result)
+        class_pixels = result.class_pixels
+        if plan.order is Order.SIZE:  # those of the last iteration are before its update
+            now = backend.step(space.scores(result.centres, result.active, store.scene_count))
+            class_pixels = now.counts.sum(axis=0)
+        rows = _numbering(plan, space, result, class_pixels)
         centres = result.centres[rows]
         final = backend.step(space.scores(centres, np.ones(len(rows), bool), store.scene_count))
         clock.lap("fitting")
@@ -170,7 +175,7 @@ client, checkpoint
     monitor.progress(1.0)
     if not result.converged:
         monitor.warning(
-            f"Not converged after {len(fitted.changed)} iterations: {result.changed[-1]:.4%} of "
+            f"Not converged after {len(fitted.changed)} iterations: {fitted.changed[-1]:.4%} of "
             "the pixels still took another class. Raise MAX_ITERATIONS to go on."
         )
     unused = int(np.count_nonzero(counts == 0))
@@ -227,21 +232,27 @@ def _seeds(
     if isinstance(plan.start, ClassModel):
         return plan.start.space, plan.start.centres, sample
     space = FeatureSpace.of(store.code_grids, store.statistics)
-    distinct = distinct_spectra(store, plan.classes, monitor)
+    check_distinct(store, plan.classes, monitor)
     if plan.start is not None:
         return space, space.centres(plan.start), sample
     if plan.init is Init.MINMAX:
         return space, minmax_midpoints(space, store.statistics, plan.classes), sample
-    return space, kmeans_plus_plus(space, sample, distinct, plan.seed), sample
+
+    def spectra() -> np.ndarray:  # the sample may hold all but one of the classes
+        return smallest_spectra(store, 2 * plan.classes, monitor)
+
+    return space, kmeans_plus_plus(space, sample, plan.classes, plan.seed, spectra), sample
 
 
-def _numbering(plan: FitPlan, space: FeatureSpace, result: LloydResult) -> np.ndarray:
+def _numbering(
+    plan: FitPlan, space: FeatureSpace, result: LloydResult, class_pixels: np.ndarray
+) -> np.ndarray:
     """Return the rows of the centres that stay, in the order of their class numbers."""
     rows = np.flatnonzero(result.active).tolist()
     if isinstance(plan.start, ClassModel) or plan.order is Order.SEEDED:
         return np.array(rows)
     if plan.order is Order.SIZE:
-        return np.array(sorted(rows, key=lambda row: (-int(result.class_pixels[row]), row)))
+        return np.array(sorted(rows, key=lambda row: (-int(class_pixels[row]), row)))
     brightness = [math.fsum(signature) for signature in space.values(result.centres).tolist()]
     return np.array(sorted(rows, key=lambda row: (brightness[row], row)))
 

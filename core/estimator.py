@@ -24,7 +24,7 @@ from .pixels import PixelStore
 from .plan import MOST_CLASSES, FitPlan, Init
 from .sampling import canonical_sample
 from .scores import FeatureSpace, Scores
-from .seeding import distinct_spectra, kmeans_plus_plus, minmax_midpoints
+from .seeding import kmeans_plus_plus, minmax_midpoints, smallest_spectra
 from .strategies import run_strategy
 
 try:
@@ -152,7 +152,7 @@ class InterImageKMeans(
         self._warn_of_empty()
         if not fitted.last.converged:
             warnings.warn(
-                f"Not converged after {self.n_iter_} iterations: {fitted.last.changed[-1]:.4%} of "
+                f"Not converged after {self.n_iter_} iterations: {fitted.changed[-1]:.4%} of "
                 "the samples still took another cluster. Raise max_iter to go on.",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -280,11 +280,12 @@ class InterImageKMeans(
             return space, space.centres(centres), sample
         if plan.init is Init.MINMAX:
             return space, minmax_midpoints(space, store.statistics, plan.classes), sample
-        try:
-            distinct = distinct_spectra(store, plan.classes, Monitor())
-        except ParameterError:  # as in scikit-learn, some centres are the same then
-            distinct = np.resize(np.unique(sample, axis=1).T, shape)
-        drawn = kmeans_plus_plus(space, sample, distinct, plan.seed)
+
+        def spectra() -> np.ndarray:
+            return smallest_spectra(store, 2 * plan.classes, Monitor())
+
+        drawn = kmeans_plus_plus(space, sample, plan.classes, plan.seed, spectra)
+        # With too few distinct samples some centres are the same, as in scikit-learn.
         return space, np.resize(drawn, shape), sample
 
     def _scores(self) -> Scores:

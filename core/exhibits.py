@@ -185,14 +185,18 @@ def signatures(results: Results) -> Html:
 def convergence(results: Results) -> Html:
     """Return how the fit went from iteration to iteration, and how near it came to its end."""
     fit = results.model.fit
+    # Batches differ in their pixels.
+    rest = 0 if fit.settings.strategy == "mini-batch" else fit.valid_pixels
+    pixels = [fit.sample_pixels] * fit.sample_iterations
+    pixels += [rest] * (fit.n_iter - fit.sample_iterations)
     rows = (
         (
             f"{step}",
             fine_share(changed),
-            f"{round(changed * fit.valid_pixels):,}",
+            f"{round(changed * seen):,}" if seen else "–",
             fine_share(shift),
         )
-        for step, (changed, shift) in enumerate(zip(fit.changed, fit.shift), start=1)
+        for step, (changed, shift, seen) in enumerate(zip(fit.changed, fit.shift, pixels), start=1)
     )
     shift = fit.shift if fit.settings.stop_rule == "shift" else None
     steps = table(

@@ -100,11 +100,3 @@ def _put_back(former: Path, target: Path) -> None:
             os.replace(former, target)
         else:
             target.unlink()
-
-
-def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise OutputError unless files can be made in a folder, or the folder itself be made."""
-    with contextlib.ExitStack() as stack:
-        staged = StagedOutputs()
-        stack.callback(staged.__exit__, OutputError, None, None)
-        staged.folder(folder)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .dates import date_in_name
 from .errors import MaskError, ParameterError
 
 # Landsat Collection 2 QA_PIXEL: fill, dilated cloud, cirrus, cloud, cloud shadow
@@ -43,6 +46,19 @@ def kind_hint(path: str) -> MaskKind | None:
         if re.search(rf"(?<![a-z]){kind.value}(?![a-z])", Path(path).stem.lower()):
             return kind
     return None
+
+
+def check_mask_order(scenes: Sequence[str], masks: Sequence[str]) -> None:
+    """Raise MaskError where masks are named for the scenes' dates, but in another order."""
+    wanted, found = ([date_in_name(name) for name in group] for group in (scenes, masks))
+    if None in wanted or Counter(wanted) != Counter(found):
+        return
+    for scene, mask, date, other in zip(scenes, masks, wanted, found):
+        if date != other:
+            raise MaskError(
+                f"Mask '{mask}' is given for scene '{scene}', which has another date: give the "
+                "masks in the order of the scenes."
+            )
 
 
 def mask_band(kind: MaskKind, name: str, band_names: tuple[str, ...]) -> int:

@@ -136,6 +136,7 @@ def minibatch(
     ending = _Ending(store.pixels)
     converged = False
     for number in range(plan.rules.max_iter):
+        before = len(changed)
         for strips in batches.one_pass(number):
             monitor.check()
             blocks = batches.load(strips)
@@ -163,7 +164,7 @@ def minibatch(
             if converged:
                 break
         monitor.progress((number + 1) / plan.rules.max_iter)
-        if converged:
+        if converged or len(changed) == before:  # or all pixels are in the strips held out
             break
     active = counts > 0 if plan.rules.empty is EmptyRule.DROP else ones
     return LloydResult(centres, active, counts, tuple(changed), tuple(shift), converged)

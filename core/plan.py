@@ -95,6 +95,11 @@ class FitPlan:
             raise ParameterError(
                 f"sample_fraction is {sample_fraction}; expected more than 0, at most 1."
             )
+        if isinstance(start, ClassModel) and empty == EmptyRule.DROP.value:
+            raise ParameterError(
+                "empty is 'drop' with a model to start from, whose class numbers stay as they are: "
+                "choose keep or relocate."
+            )
         rules = Rules(
             int(max_iter),
             _choice(StopRule, "stop_rule", stop_rule),

@@ -31,7 +31,7 @@ def available() -> bool:
     try:
         import matplotlib.backends.backend_agg
         import matplotlib.figure  # noqa: F401
-    except ImportError:
+    except Exception:  # absent, or at odds with the NumPy there is
         return False
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,16 +33,19 @@ def minmax_midpoints(
 
 
 def kmeans_plus_plus(
-    space: FeatureSpace, sample: np.ndarray, distinct: np.ndarray, seed: int
+    space: FeatureSpace,
+    sample: np.ndarray,
+    classes: int,
+    seed: int,
+    spectra: Callable[[], np.ndarray],
 ) -> np.ndarray:
     """Draw centres by greedy k-means++ from a sample (Arthur & Vassilvitskii 2007).
 
     Each centre is the best of 2 + ln k candidates drawn in proportion to the squared distance
-    to the centres so far. ``sample`` has shape (bands, pixels); ``distinct``, (classes, bands),
-    holds as many different spectra as classes are wanted, and fills up where the sample has
-    too few. Returns float64, (classes, bands).
+    to the centres so far. ``sample`` has shape (bands, pixels). Where it has too few distinct
+    spectra, ``spectra`` is called for others to fill up with, codes (spectra, bands). Returns
+    float64, (classes, bands).
     """
-    classes = len(distinct)
     offsets = sample - np.array(space.midpoints, np.int64)[:, None]
     first = int(uniform(seed, 0) * offsets.shape[1])
     centres = [offsets[:, first].astype(np.float64)]
@@ -64,10 +68,11 @@ def kmeans_plus_plus(
         assert best is not None
         centres.append(offsets[:, best[1]].astype(np.float64))
         nearest = best[2]
-    spectra: np.ndarray = distinct - np.array(space.midpoints, np.int64)
-    for spectrum in spectra:
-        if len(centres) < classes and not any(np.array_equal(spectrum, c) for c in centres):
-            centres.append(spectrum.astype(np.float64))
+    if len(centres) < classes:
+        others: np.ndarray = spectra() - np.array(space.midpoints, np.int64)
+        for spectrum in others:
+            if len(centres) < classes and not any(np.array_equal(spectrum, c) for c in centres):
+                centres.append(spectrum.astype(np.float64))
     return np.stack(centres)
 
 
@@ -83,22 +88,36 @@ def squared_distances(space: FeatureSpace, offsets: np.ndarray, centre: np.ndarr
     return total
 
 
-def distinct_spectra(store: PixelStore, wanted: int, monitor: Monitor) -> np.ndarray:
-    """Return ``wanted`` different spectra of the series, codes (wanted, bands), in sorted order.
+def check_distinct(store: PixelStore, wanted: int, monitor: Monitor) -> None:
+    """Raise ParameterError if the series has fewer than ``wanted`` different spectra."""
+    found = np.empty((0, len(store.code_grids)), np.int64)
+    for part in _spectra(store, monitor):
+        found = np.unique(np.concatenate([found, part]), axis=0)
+        if len(found) >= wanted:
+            return
+    advice = (
+        f"ask for {len(found)} or fewer" if len(found) > 1 else "there is nothing to tell apart"
+    )
+    raise ParameterError(
+        f"The series has {len(found)} distinct spectra, {wanted} classes were asked for: {advice}."
+    )
 
-    They are the first found in the order of scenes and blocks, so only their number may be
-    relied on. Raises ParameterError if there are fewer.
+
+def smallest_spectra(store: PixelStore, count: int, monitor: Monitor) -> np.ndarray:
+    """Return the ``count`` different spectra that come first in sorted order, codes (count, bands).
+
+    Looks at every pixel, so that blocks do not matter.
     """
     found = np.empty((0, len(store.code_grids)), np.int64)
+    for part in _spectra(store, monitor):
+        found = np.unique(np.concatenate([found, part]), axis=0)[:count]
+    return found
+
+
+def _spectra(store: PixelStore, monitor: Monitor) -> Iterator[np.ndarray]:
+    """Yield the codes of all pixels, (pixels, bands), part by part."""
     for block in store.blocks:
         codes = block.codes.load()
         for start in range(0, block.pixels, _CHUNK):
             monitor.check()
-            part = codes[:, start : start + _CHUNK].T.astype(np.int64)
-            found = np.unique(np.concatenate([found, part]), axis=0)
-            if len(found) >= wanted:
-                return found[:wanted]
-    raise ParameterError(
-        f"The series has {len(found)} distinct spectra, {wanted} classes were asked for: "
-        f"ask for {len(found)} or fewer."
-    )
+            yield codes[:, start : start + _CHUNK].T.astype(np.int64)

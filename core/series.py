@@ -27,7 +27,7 @@ from .errors import (
     refuse_unbuilt,
 )
 from .grid import Grid
-from .masks import MaskKind, check_mask_type, kind_hint, mask_band
+from .masks import MaskKind, check_mask_order, check_mask_type, kind_hint, mask_band
 from .monitor import Monitor
 from .pixels import PixelStore
 from .reading import read_pixels
@@ -82,7 +82,7 @@ class Series:
         self.band_names = tuple(band_names)
         self.mask_kind = mask_kind
         self.notes = tuple(notes)
-        """Sentences about what may not be meant as it was given; runs pass them on as warnings."""
+        """What may not be meant as it was given, in sentences; a fit passes them on as warnings."""
         self._store: PixelStore | None = None
 
     def __enter__(self) -> Series:
@@ -188,6 +188,8 @@ def open_series(
             f"Scene '{name}'", info.grid, f"the first scene ('{names[0]}')", first.grid
         )
     chosen = choose_bands(infos, names, bands)
+    if masks is not None and None not in masks:
+        check_mask_order(names, [Path(mask).stem for mask in masks if mask is not None])
     scenes = []
     for index, (info, name, numbers) in enumerate(zip(infos, names, chosen)):
         day = dates[index] if dates is not None else None

@@ -49,11 +49,14 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
     measure = "the centres move by" if shift else "the pixels that change class are"
     whole = "of the spread" if shift else "of all"
     strategy = _STRATEGY.get(settings.strategy, settings.strategy)
+    stop = f"{measure} at most {fine_share(settings.tol)} {whole}"
+    if settings.strategy == "mini-batch":
+        stop = f"the smoothed inertia of the batches no longer falls; on the sample, when {stop}"
     rows = [
         ("Classes asked for", f"{settings.classes:,}"),
         ("First centres", _INIT.get(settings.init, settings.init)),
         ("Pixels used", strategy.format(share=fine_share(settings.sample_fraction))),
-        ("Stop when", f"{measure} at most {fine_share(settings.tol)} {whole}"),
+        ("Stop when", stop),
         ("Iterations at most", f"{settings.max_iter:,}"),
         ("Classes without a pixel", _EMPTY.get(settings.empty, settings.empty)),
         ("Class numbers", _ORDER.get(settings.order, settings.order)),

@@ -10,4 +10,6 @@ source tools/qgis_env.sh
 .venv/bin/ruff format --check .
 # Through the plugin folder, where the package has its name whatever the checkout is called.
 MYPYPATH="$QGIS_PLUGINPATH" .venv/bin/mypy --explicit-package-bases
-bash -n tools/*.sh .ci/run
+for script in tools/*.sh .ci/run; do
+    bash -n "$script"
+done

@@ -135,6 +135,6 @@ def open_backend(name: str, threads: int) -> Backend:
 def _why_missing(name: str) -> str | None:
     try:
         importlib.import_module(_BACKENDS[name][2])
-    except ImportError as error:  # absent, or at odds with the NumPy there is
+    except Exception as error:  # absent, or at odds with the NumPy or the system there is
         return str(error)
     return None

@@ -178,7 +178,7 @@ def doubtful_gap(
 @functools.cache
 def _kernel(bands: int, classes: int, dtype: str) -> Callable[..., int]:
     """Return the kernel for so many bands and classes, compiled or from the disk cache."""
-    strip = min(_LONGEST_STRIP, _STRIP_BYTES // (4 * bands) // 32 * 32)
+    strip = max(_GROUP, min(_LONGEST_STRIP, _STRIP_BYTES // (4 * bands) // _GROUP * _GROUP))
     # Classes scored in one loop body; with more the compiler stops unrolling (measured).
     group = min(classes, 4)
     whole = classes // group * group

@@ -302,3 +302,11 @@ def test_without_scikit_learn_the_engine_works_and_the_estimator_says_what_it_ne
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ImportError: InterImageKMeans needs the Python package scikit-learn")
     assert last.endswith("install it with pip.")
+
+
+def test_more_features_than_a_series_has_bands():
+    values = np.random.default_rng(3).integers(0, 50, (500, 200)).astype(np.uint16)
+    found = {
+        bits(InterImageKMeans(3, engine=engine, max_iter=3).fit(values))[0] for engine in ENGINES
+    }
+    assert len(found) == 1

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from iikmc.core.errors import Cancelled, OutputError
-from iikmc.core.files import StagedOutputs, check_writable
+from iikmc.core.files import StagedOutputs
 
 ERRORS = [Cancelled, OutputError, ValueError, KeyboardInterrupt]
 
@@ -113,25 +113,17 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path, place):
     with pytest.raises(OutputError) as caught, StagedOutputs() as outputs:
         outputs.folder(target)
     assert f"The folder '{target}' cannot be written (" in str(caught.value)
-    with pytest.raises(OutputError, match="cannot be written"):
-        check_writable(target)
     assert tree(tmp_path) == {"file": "theirs"}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
 def test_a_folder_without_permission_is_named(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="Permission denied"):
-        check_writable(tmp_path)
+    with pytest.raises(OutputError, match="Permission denied"), StagedOutputs() as outputs:
+        outputs.folder(tmp_path)
     tmp_path.chmod(0o700)
 
 
 def test_a_folder_in_the_way_of_a_file_is_named(tmp_path):
     with pytest.raises(OutputError, match="is a folder; expected the name of a file"):
         StagedOutputs().file(tmp_path)
-
-
-def test_looking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
-    check_writable(tmp_path)
-    check_writable(tmp_path / "not" / "there")
-    assert tree(tmp_path) == {}

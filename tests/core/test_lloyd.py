@@ -215,3 +215,20 @@ def test_a_wrong_parameter_is_named_before_any_pixel_is_read(option, value, thre
             path.unlink()
         with pytest.raises(errors.ParameterError, match=option.split("_")[0]):
             cluster(series, **{option: value})
+
+
+def test_a_model_to_start_from_keeps_its_numbers_so_its_classes_cannot_be_dropped(three_scenes):
+    with open_series(three_scenes) as series:
+        model = cluster(series, classes=3, max_iter=1)
+        with pytest.raises(errors.ParameterError, match="class numbers stay"):
+            cluster(series, init=model, empty="drop")
+
+
+def test_the_largest_class_is_number_one_by_the_final_labels(three_scenes):
+    with open_series(three_scenes) as series:
+        for strategy in ("full", "sample", "mini-batch"):
+            model = cluster(
+                series, classes=5, order="size", strategy=strategy, sample_fraction=0.1, max_iter=2
+            )
+            sizes = model.fit.class_pixels
+            assert list(sizes) == sorted(sizes, reverse=True)

@@ -9,7 +9,7 @@ from iikmc.core import cluster, open_series, reading
 from iikmc.core.monitor import Monitor
 from iikmc.core.sampling import canonical_sample, keyed
 from iikmc.core.scores import FeatureSpace
-from iikmc.core.seeding import distinct_spectra, kmeans_plus_plus, minmax_midpoints
+from iikmc.core.seeding import kmeans_plus_plus, minmax_midpoints, smallest_spectra
 
 
 def test_minmax_midpoints_cut_each_range_into_equal_parts(make_scene):
@@ -29,10 +29,9 @@ def test_kmeans_plus_plus_finds_separate_groups_and_follows_the_seed(make_scene)
     store = open_series([make_scene("s_2020-01-01", values)]).pixels()
     space = FeatureSpace.of(store.code_grids, store.statistics)
     sample = canonical_sample(store, 0)
-    distinct = distinct_spectra(store, 4, Monitor())
 
     def start(seed: int) -> np.ndarray:
-        return space.values(kmeans_plus_plus(space, sample, distinct, seed))
+        return space.values(kmeans_plus_plus(space, sample, 4, seed, lambda: pytest.fail("enough")))
 
     for seed in range(5):
         distances = np.abs(start(seed)[:, None] - middles[None]).max(axis=2)
@@ -47,7 +46,11 @@ def test_kmeans_plus_plus_fills_up_when_the_sample_has_too_few_spectra(make_scen
     store = open_series([make_scene("s_2020-01-01", values)]).pixels()
     space = FeatureSpace.of(store.code_grids, store.statistics)
     sample = np.full((1, 4), 5)
-    centres = kmeans_plus_plus(space, sample, distinct_spectra(store, 3, Monitor()), 0)
+
+    def spectra() -> np.ndarray:
+        return smallest_spectra(store, 6, Monitor())
+
+    centres = kmeans_plus_plus(space, sample, 3, 0, spectra)
     assert sorted(space.values(centres)[:, 0]) == [5.0, 7.0, 9.0]
 
 
@@ -85,3 +88,12 @@ def test_seeds_show_in_the_model(three_scenes):
         other = cluster(series, classes=9, init="k-means++", seed=2, max_iter=1)
     assert first.signatures.tobytes() == same.signatures.tobytes()
     assert first.signatures.tobytes() != other.signatures.tobytes()
+
+
+@pytest.mark.parametrize("block_pixels", [1, 7, 1 << 20])
+def test_spectra_to_fill_up_with_do_not_depend_on_blocks(block_pixels, make_scene, monkeypatch):
+    values = np.random.default_rng(0).permutation(np.arange(1, 201)).astype(np.uint16)
+    path = make_scene("s_2020-01-01", values.reshape(10, 20))
+    monkeypatch.setattr(reading, "BLOCK_PIXELS", block_pixels)
+    found = smallest_spectra(open_series([path]).pixels(), 5, Monitor())
+    assert found.tolist() == [[1], [2], [3], [4], [5]]
