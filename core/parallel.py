@@ -106,6 +106,23 @@ def share_out(
         wait(futures)
 
 
+def beside(function: Callable[[], Result], monitor: Monitor) -> Result:
+    """Return ``function()``, run on a thread of its own while this one polls the monitor.
+
+    For work that cannot be stopped, such as compiling: on cancel it is no longer waited for.
+    """
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="iikmc-beside", daemon=True).start()
+    return _result(future, monitor, _nothing)
+
+
 def _result(future: Future[Result], monitor: Monitor, poll: Callable[[], None]) -> Result:
     while True:
         monitor.check()

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from ..monitor import Monitor
-from ..parallel import share_out
+from ..parallel import beside, share_out
 from ..pixels import Block
 from ..scores import NEVER, Scores
 from .base import UNLABELLED, Measures, Partials, Yardstick
@@ -100,7 +100,8 @@ class NumbaBackend:
     def measure(self, yardstick: Yardstick) -> Measures:
         classes, bands = yardstick.signatures.shape[1:]
         sums = np.zeros((self._threads, 2, classes), np.int64)
-        kernel = measuring_kernel(self._blocks[0].codes.dtype.name)
+        dtype = self._blocks[0].codes.dtype.name
+        kernel = beside(lambda: measuring_kernel(dtype), self._monitor)
         midpoints = yardstick.midpoints.astype(np.int32)
         size = MOST_TERMS // (classes * bands)
         parts = [
@@ -136,12 +137,13 @@ class NumbaBackend:
 
     def _load_kernel(self, bands: int, classes: int) -> Callable[..., int]:
         key = bands, classes, self._blocks[0].codes.dtype.name
-        if key not in _loaded:
-            self._monitor.message(
-                f"Loading the kernel for {bands} bands and {classes} classes; its first use on "
-                "this computer compiles it."
-            )
-        kernel = _kernel(*key)
+        if key in _loaded:
+            return _kernel(*key)
+        self._monitor.message(
+            f"Loading the kernel for {bands} bands and {classes} classes; its first use on "
+            "this computer compiles it."
+        )
+        kernel = beside(lambda: _kernel(*key), self._monitor)
         _loaded.add(key)
         return kernel
 

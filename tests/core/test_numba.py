@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from conftest import land_cover
 
 import iikmc
+from iikmc.core import Monitor, cluster, errors, open_series
+from iikmc.core.parallel import beside
 
 pytest.importorskip("numba", reason="the engine numba is not installed here")
 
@@ -84,3 +87,33 @@ def test_the_gap_covers_the_error_of_float32_scores():
             fast -= q[:, b].astype(np.float32)[:, None] * offsets[b].astype(np.float32)
         error = np.abs(fast.astype(np.float64) - exact).max()
         assert 0 < error <= float(gap) / 2
+
+
+def test_a_cancel_while_a_kernel_is_compiled_is_not_kept_waiting(make_scene, monkeypatch):
+    from iikmc.core.backends import numba as backend
+
+    asked = []
+
+    class Impatient(Monitor):
+        def message(self, text: str) -> None:
+            if text.startswith("Loading the kernel"):
+                asked.append(time.perf_counter())
+
+        def cancelled(self) -> bool:
+            return bool(asked)
+
+    monkeypatch.setattr(backend, "_loaded", set())
+    monkeypatch.setattr(backend, "_kernel", lambda *shape: time.sleep(3))
+    scene = make_scene("s_2020-01-01", land_cover(1))
+    with open_series([scene]) as series, pytest.raises(errors.Cancelled):
+        cluster(series, classes=3, engine="numba", monitor=Impatient())
+    assert time.perf_counter() - asked[0] < 1.0
+
+
+def test_an_error_beside_is_raised_here():
+    def fail() -> None:
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        beside(fail, Monitor())
+    assert beside(lambda: 5, Monitor()) == 5
