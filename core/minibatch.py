@@ -9,7 +9,6 @@ the blocks of the store are.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,6 @@ from .pixels import Block, PixelStore
 from .plan import FitPlan
 from .sampling import keyed
 from .scores import FeatureSpace
-from .scratch import Shelf
 
 # Pixels of a strip, the unit that batches are drawn of: enough to read at a time, few enough
 # that a batch has strips of many places.
@@ -75,7 +73,7 @@ class Batches:
 
     def load(self, strips: Sequence[Strip]) -> list[Block]:
         """Return the valid pixels of strips, as a block for each scene; for use, not to write."""
-        shelf, blocks = Shelf(sys.maxsize), []
+        shelf, blocks = self._store.spare_shelf(), []
         for scene in range(self._store.scene_count):
             parts = [
                 part for strip in strips if strip.scene == scene for part in self._codes(strip)

@@ -92,6 +92,10 @@ class PixelStore:
         """Return whether this store is what reading with these grids would give."""
         return self._own if code_grids is None else self.code_grids == tuple(code_grids)
 
+    def spare_shelf(self) -> Shelf:
+        """Return a shelf for what is needed for a while, in the memory that is left."""
+        return Shelf(self._shelf.room)
+
     def warn_saturated(self, band_names: Sequence[str], monitor: Monitor) -> None:
         """Warn of values outside the range of a band's codes; they took its nearest end."""
         for name, count in zip(band_names, self.saturated):

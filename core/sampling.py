@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from .monitor import Monitor
 from .parallel import ordered_map
 from .pixels import Block, PixelStore
-from .scratch import Shelf
 
 CANONICAL_PIXELS = 1 << 16
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -38,11 +36,13 @@ def sampled_blocks(
 ) -> list[Block]:
     """Return blocks that hold an even sample, about ``fraction`` of each scene's pixels.
 
-    Stratified by scene and place as in :func:`canonical_sample`; kept in memory. Not for
-    writing: a block's window and mask are those of all its pixels.
+    Stratified by scene and place as in :func:`canonical_sample`. Not for writing: a block's
+    window and mask are those of all its pixels.
     """
     run = max(1, round(1 / fraction))
-    shelf = Shelf(sys.maxsize)
+    if run == 1:
+        return list(store.blocks)
+    shelf = store.spare_shelf()
 
     def draw(block: Block) -> Block:
         _, codes = _from_block(block, store.grid.width, run, seed)

@@ -34,6 +34,11 @@ class Shelf:
         self._end = 0
         self._buffers = threading.local()
 
+    @property
+    def room(self) -> int:
+        """Bytes of memory that are left."""
+        return self._room
+
     def put(self, array: np.ndarray) -> Shelved:
         """Keep an array and return its handle; raises OutputError when the disk is full."""
         with self._lock:
