@@ -159,7 +159,7 @@ class _Read:
         valid = np.ones(values.shape[1:], bool)
         for plane, nodata in zip(values, scene.nodata):
             if nodata is not None:
-                valid &= plane != _nodata_as(nodata, plane.dtype)
+                valid &= plane != nodata
             if plane.dtype.kind == "f":
                 valid &= np.isfinite(plane)
         if scene.has_mask:
@@ -216,8 +216,3 @@ class Coder:
             self.saturated = [old + new for old, new in zip(self.saturated, outside)]
         rank, window = raw.job
         return Block(rank, window, self._shelf.put(codes), raw.packed)
-
-
-def _nodata_as(nodata: float, dtype: np.dtype) -> np.generic | float:
-    """Return nodata as the raster's dtype stores it: −3.4e38 is only equal as float32."""
-    return dtype.type(nodata) if dtype.kind == "f" else nodata
