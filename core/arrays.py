@@ -17,6 +17,7 @@ from .parallel import ordered_map
 from .pixels import Block, PixelStore
 from .reading import Coder, RawWindow
 from .scratch import Shelf
+from .valid import LeftOut
 
 Result = TypeVar("Result")
 
@@ -51,6 +52,7 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
         code_grids,
         code.tally.statistics(),
         code.saturated,
+        np.zeros((1, len(LeftOut)), np.int64),
         own,
     )
 

@@ -52,6 +52,15 @@ def choose_bands(
     return chosen
 
 
+def check_band_count(bands: int) -> None:
+    """Raise BandError where bands and static features together are too many."""
+    if bands > MOST_BANDS:
+        raise BandError(
+            f"Bands and static features are {bands} together, the most is {MOST_BANDS}: pick "
+            "some with BANDS, or leave features out."
+        )
+
+
 def _check_band_order(
     infos: Sequence[RasterInfo], names: Sequence[str], chosen: Sequence[tuple[int, ...]]
 ) -> None:

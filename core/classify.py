@@ -95,14 +95,13 @@ def classify(
 def check_inputs_stay(series: Series, folder: Path) -> None:
     """Raise OutputError where a label raster would take the place of a scene or mask."""
     written = {resolved(folder / f"{scene.name}{SUFFIX}"): scene.name for scene in series.scenes}
-    for scene in series.scenes:
-        for path in (scene.path, scene.mask.path if scene.mask else None):
-            if path and resolved(path) in written:
-                scene_name = written[resolved(path)]
-                raise OutputError(
-                    f"'{path}' is an input, and the classes of scene '{scene_name}' would take its "
-                    "place: choose another folder."
-                )
+    for path in series.paths():
+        if resolved(path) in written:
+            scene = written[resolved(path)]
+            raise OutputError(
+                f"'{path}' is an input, and the classes of scene '{scene}' would take its place: "
+                "choose another folder."
+            )
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:

@@ -11,6 +11,9 @@ from .errors import DateError
 # 20190105, 2019-01-05, 2019_01_05, 2019.01.05; then year and day of year: 2019005.
 _CALENDAR = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(\d\d)\2(\d\d)(?!\d)")
 _ORDINAL = re.compile(r"(?<!\d)((?:19|20)\d\d)([0-3]\d\d)(?!\d)")
+# S2A_OPER_PRD_MSIL2A_PDMC_<made>_R036_V<taken>_<until>; LC8<path and row><year and day>LGN00.
+_OLD_SENTINEL = re.compile(r"S2[A-D]_OPER_.*_V((?:19|20)\d\d)(\d\d)(\d\d)T")
+_OLD_LANDSAT = re.compile(r"L[COTEM]\d\d{6}((?:19|20)\d{5})[A-Z]{3}\d\d")
 _ISO = re.compile(r"\s*(\d{4}-\d\d-\d\d)(?:[T ].*)?\s*", re.ASCII)
 _TAG = re.compile(r"\s*(\d{4})[-:/](\d\d)[-:/](\d\d)(?:[T ].*)?$|\s*(\d{4})(\d\d)(\d\d)(?!\d)")
 
@@ -55,13 +58,27 @@ def date_in_name(name: str) -> dt.date | None:
     return None
 
 
-def find_date(name: str, acquisition_tags: Sequence[str], file_tag: str) -> dt.date:
-    """Return a scene's date from its metadata, its file name, or its TIFF date; else raise."""
-    found = [date_in_tag(text) for text in acquisition_tags]
-    found += [date_in_name(name), date_in_tag(file_tag)]
-    for date in found:
+def date_in_product(name: str) -> dt.date | None:
+    """Return the acquisition date of a product's name where it is not the first date in it."""
+    match = _OLD_SENTINEL.search(name)
+    if match:
+        return _date(int(match[1]), int(match[2]), int(match[3]))
+    match = _OLD_LANDSAT.match(name)
+    return date_in_name(match[1]) if match else None
+
+
+def find_date(name: str, acquisition_tags: Sequence[str], file_tag: str) -> tuple[dt.date, str]:
+    """Return a scene's date and, in a few words, where it was found; DateError if nowhere.
+
+    From its metadata, else its product or file name, else its TIFF date.
+    """
+    found = [(date_in_tag(text), "from its metadata") for text in acquisition_tags]
+    found.append((date_in_product(name), "from its product name"))
+    found.append((date_in_name(name), "from its file name"))
+    found.append((date_in_tag(file_tag), "from its TIFF date"))
+    for date, origin in found:
         if date:
-            return date
+            return date, origin
     raise DateError(
         f"Scene '{name}' has no date in its metadata or its file name: "
         "give one ISO date for each scene with DATES."

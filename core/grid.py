@@ -50,6 +50,14 @@ class Grid:
         a, b, _, d, e, _ = self.transform
         return math.hypot(a, d), math.hypot(b, e)
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north edges of the grid (of its bounding box, if rotated)."""
+        a, b, c, d, e, f = self.transform
+        x = [c + a * column + b * row for column in (0, self.width) for row in (0, self.height)]
+        y = [f + d * column + e * row for column in (0, self.width) for row in (0, self.height)]
+        return min(x), min(y), max(x), max(y)
+
     def row_hectares(self) -> np.ndarray | None:
         """Return the ground area of one pixel of each row in hectares, shape (height,).
 
@@ -66,6 +74,22 @@ class Grid:
         edges = np.radians(np.clip(f + e * np.arange(self.height + 1), -90.0, 90.0))
         zone = _SEMI_MAJOR**2 / 2 * np.abs(np.diff(_authalic_q(edges)))
         return zone * math.radians(abs(a)) / _SQUARE_METRES_PER_HECTARE
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a raster of ``height`` × ``width`` pixels lies on a grid.
+
+    Its pixels are those of the grid from ``row`` and ``column`` on (which may be negative), or
+    else it has to be ``warped``.
+    """
+
+    grid: Grid
+    height: int
+    width: int
+    row: int
+    column: int
+    warped: bool
 
 
 def _authalic_q(latitude: np.ndarray) -> np.ndarray:

@@ -61,18 +61,25 @@ def check_mask_order(scenes: Sequence[str], masks: Sequence[str]) -> None:
             )
 
 
-def mask_band(kind: MaskKind, name: str, band_names: tuple[str, ...]) -> int:
-    """Return the number, from 1, of the band of a mask file that decides.
+def mask_bands(
+    kind: MaskKind, name: str, band_names: Sequence[str], alpha: Sequence[bool]
+) -> tuple[int, ...]:
+    """Return the numbers, from 1, of the bands of a mask file that decide.
 
-    That is the first one, but for UDM2, where it is the band called "clear" if there is one.
+    A pixel is valid where all of them say so. For plain masks these are all bands, for UDM2
+    the band called "clear", else the first one, for QA_PIXEL and SCL the band called that, else
+    the first one.
     """
     if not band_names:
         raise MaskError(f"Mask '{name}' has no band; give a raster with one.")
-    if kind is MaskKind.UDM2:
-        for number, band_name in enumerate(band_names, start=1):
-            if band_name.strip().lower().startswith("clear"):
-                return number
-    return 1
+    if kind in (MaskKind.VALID, MaskKind.MASKED):
+        data = tuple(number for number, is_alpha in enumerate(alpha, start=1) if not is_alpha)
+        return data or (1,)
+    wanted = "clear" if kind is MaskKind.UDM2 else kind.value
+    for number, band_name in enumerate(band_names, start=1):
+        if band_name.strip().lower().startswith(wanted):
+            return (number,)
+    return (1,)
 
 
 def check_mask_type(kind: MaskKind, name: str, dtype: np.dtype) -> None:

@@ -51,8 +51,9 @@ class Block:
 class PixelStore:
     """All valid pixels of a series as codes: in memory, and beyond a limit in a scratch file.
 
-    ``blocks`` are in the order of the scenes. ``own`` says whether the code grids come from
-    the series itself rather than from a model.
+    ``blocks`` are in the order of the scenes. ``left_out`` counts, for each scene and reason of
+    :class:`~.valid.LeftOut`, the pixels that do not count: int64, (scenes, reasons). ``own``
+    says whether the code grids come from the series itself rather than from a model.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class PixelStore:
         code_grids: Sequence[CodeGrid],
         statistics: Sequence[CodeStatistics],
         saturated: Sequence[int],
+        left_out: np.ndarray,
         own: bool,
     ) -> None:
         self.blocks = tuple(blocks)
@@ -72,6 +74,7 @@ class PixelStore:
         self.code_grids = tuple(code_grids)
         self.statistics = tuple(statistics)
         self.saturated = tuple(saturated)
+        self.left_out = left_out
         self._shelf = shelf
         self._own = own
 

@@ -14,12 +14,11 @@ import numpy as np
 from .codes import CodeGrid, CodeTally, ValueRange, grid_for_types, store_dtype
 from .errors import ParameterError, SeriesError
 from .grid import Grid, Window
-from .masks import valid_pixels
 from .monitor import Monitor
 from .parallel import ordered_map, thread_count
 from .pixels import Block, PixelStore
-from .raster import read_mask, read_window
 from .scratch import Shelf, check_disk, memory_limit
+from .valid import SceneReader
 
 if TYPE_CHECKING:
     from .series import Scene, Series
@@ -43,8 +42,8 @@ def read_pixels(
     the pixels go to disk and there is no room.
     """
     typed = [
-        grid_for_types(scene.dtypes[band] for scene in series.scenes)
-        for band in range(len(series.band_names))
+        *(grid_for_types(dtypes) for dtypes in zip(*(scene.dtypes for scene in series.scenes))),
+        *(grid_for_types([dtype]) for dtype in series.static_dtypes),
     ]
     known = tuple(grid for grid in typed if grid is not None)
     grids = tuple(code_grids) if code_grids is not None else None
@@ -52,13 +51,9 @@ def read_pixels(
         grids = known
     workers = thread_count(threads)
     room = _room(series, grids, workers, memory_limit(memory_mb))
-    jobs = [
-        (rank, window)
-        for rank, scene in enumerate(series.scenes)
-        for window in windows(series.grid, scene.block_height, scene.block_width, BLOCK_PIXELS)
-    ]
+    jobs = _jobs(series)
     with contextlib.ExitStack() as stack:
-        read = _Read(series)
+        read = _Read(series, 4 * workers)
         shelf = Shelf(room)
         on_error = stack.enter_context(contextlib.ExitStack())
         on_error.callback(shelf.close)
@@ -84,8 +79,10 @@ def read_pixels(
             blocks = list(run(lambda raw: code(survey.whole(raw)), queue, monitor.part(0.7, 1.0)))
         if not code.tally.pixels:
             raise SeriesError(
-                "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values."
+                "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values"
+                f"{', EXTENT and AREA' if series.area else ''}."
             )
+        blocks.sort(key=lambda block: (block.scene, block.window.row, block.window.column))
         on_error.pop_all()
         return PixelStore(
             blocks,
@@ -95,21 +92,54 @@ def read_pixels(
             grids,
             code.tally.statistics(),
             code.saturated,
+            read.left_out(),
             own=code_grids is None or grids == known,
         )
 
 
-def windows(grid: Grid, block_height: int, block_width: int, pixels: int) -> list[Window]:
-    """Cut a grid into windows of about ``pixels`` pixels along a file's own blocks."""
+def windows(
+    grid: Grid, block_height: int, block_width: int, pixels: int, row: int = 0, column: int = 0
+) -> list[Window]:
+    """Cut a grid into windows of about ``pixels`` pixels along a file's own blocks.
+
+    ``row`` and ``column`` are the grid's origin in the file.
+    """
     width = grid.width
     if block_width < grid.width and block_height * grid.width > pixels:
         width = max(1, pixels // (block_height * block_width)) * block_width
     height = max(1, pixels // (width * block_height)) * block_height
+    rows, columns = _edges(grid.height, height, row), _edges(grid.width, width, column)
     return [
-        Window(row, column, min(height, grid.height - row), min(width, grid.width - column))
-        for row in range(0, grid.height, height)
-        for column in range(0, grid.width, width)
+        Window(top, left, bottom - top, right - left)
+        for top, bottom in zip(rows, rows[1:])
+        for left, right in zip(columns, columns[1:])
     ]
+
+
+def _edges(size: int, step: int, origin: int) -> list[int]:
+    return [0, *range(step - origin % step, size, step), size]
+
+
+def _jobs(series: Series) -> list[tuple[int, Window]]:
+    """Return the windows of all scenes in the order in which they are read.
+
+    Where there are static features, the dates follow each other in each window, so that these
+    are read once.
+    """
+    if not series.static:
+        return [
+            (rank, window)
+            for rank, scene in enumerate(series.scenes)
+            for window in _scene_windows(series, scene)
+        ]
+    shared = _scene_windows(series, series.scenes[0])
+    return [(rank, window) for window in shared for rank in range(len(series))]
+
+
+def _scene_windows(series: Series, scene: Scene) -> list[Window]:
+    place = scene.source.placement
+    height, width = scene.block_height, scene.block_width
+    return windows(series.grid, height, width, BLOCK_PIXELS, place.row, place.column)
 
 
 def _room(series: Series, grids: Sequence[CodeGrid] | None, workers: int, limit: int) -> int:
@@ -141,33 +171,17 @@ class RawWindow:
 
 
 class _Read:
-    """Reads and masks a window of a scene, on any thread."""
+    """Reads a window of a scene and leaves out what does not count, on any thread."""
 
-    def __init__(self, series: Series) -> None:
-        self._series = series
+    def __init__(self, series: Series, windows: int) -> None:
+        self._read = SceneReader(series, windows)
+        self.left_out = self._read.left_out
 
     def __call__(self, job: tuple[int, Window]) -> RawWindow:
-        rank, window = job
-        scene = self._series.scenes[rank]
-        values = read_window(scene.path, scene.bands, window)
-        valid = self._valid(scene, window, values)
+        planes, valid = self._read(*job)
         if valid.all():
-            return RawWindow(job, list(values.reshape(len(values), -1)), None)
-        return RawWindow(job, [plane[valid] for plane in values], np.packbits(valid))
-
-    def _valid(self, scene: Scene, window: Window, values: np.ndarray) -> np.ndarray:
-        valid = np.ones(values.shape[1:], bool)
-        for plane, nodata in zip(values, scene.nodata):
-            if nodata is not None:
-                valid &= plane != nodata
-            if plane.dtype.kind == "f":
-                valid &= np.isfinite(plane)
-        if scene.has_mask:
-            valid &= read_mask(scene.path, window)
-        if scene.mask is not None:
-            mask = read_window(scene.mask.path, (scene.mask.band,), window)[0]
-            valid &= valid_pixels(self._series.mask_kind, mask, scene.mask.nodata)
-        return valid
+            return RawWindow(job, [plane.reshape(-1) for plane in planes], None)
+        return RawWindow(job, [plane[valid] for plane in planes], np.packbits(valid))
 
 
 class _Survey:

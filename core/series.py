@@ -7,59 +7,50 @@ import itertools
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from . import dates as scene_dates
 from . import raster
-from .bands import choose_bands
+from .bands import check_band_count, choose_bands
 from .codes import CodeGrid
-from .errors import (
-    DateError,
-    GridError,
-    MaskError,
-    ParameterError,
-    SeriesError,
-    refuse_unbuilt,
-)
+from .errors import BandError, DateError, MaskError, ParameterError, SeriesError
 from .grid import Grid
-from .masks import MaskKind, check_mask_order, check_mask_type, kind_hint, mask_band
+from .masks import MaskKind, check_mask_order, check_mask_type, kind_hint, mask_bands
 from .monitor import Monitor
 from .pixels import PixelStore
+from .places import Area, Extent
+from .placing import RESAMPLE, GridRule, check_overlap, check_same_grid, place, series_grid
+from .raster import RasterInfo, Source, geometries_in
 from .reading import read_pixels
-
-# Rasters written by different programs differ in the last digits of their transform.
-_GRID_TOLERANCE = 1e-3  # of a pixel
-
-
-@dataclass(frozen=True)
-class MaskSource:
-    """The band of a file that says which pixels of a scene are valid."""
-
-    path: str
-    band: int
-    nodata: float | None
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One date: a raster, the bands used of it (numbers from 1), and its mask."""
+    """One date: the bands used of a raster, and its mask, if it has one, both on the series' grid.
+
+    ``date_origin`` says in a few words where the date was found.
+    """
 
     name: str
-    path: str
     date: dt.date
-    bands: tuple[int, ...]
+    date_origin: str
+    source: Source
     band_names: tuple[str, ...]
     dtypes: tuple[str, ...]
-    nodata: tuple[float | None, ...]
-    has_mask: bool
-    mask: MaskSource | None
+    mask: Source | None
     block_height: int
     block_width: int
+
+    @property
+    def path(self) -> str:
+        """What GDAL opens for the scene's bands."""
+        return self.source.path
 
 
 class Series:
@@ -76,11 +67,18 @@ class Series:
         band_names: Sequence[str],
         mask_kind: MaskKind,
         notes: Sequence[str] = (),
+        static: Sequence[StaticSource] = (),
+        area: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.scenes = tuple(scenes)
         self.grid = grid
-        self.band_names = tuple(band_names)
+        self.static = tuple(item.source for item in static)
+        self.static_dtypes = tuple(dtype for item in static for dtype in item.dtypes)
+        self.band_names = (*band_names, *(name for item in static for name in item.names))
+        """Names of the scenes' bands, then of the static ones."""
         self.mask_kind = mask_kind
+        self.area = tuple(area)
+        """Polygons, as GeoJSON in the grid's CRS, outside of which nothing counts; or none."""
         self.notes = tuple(notes)
         """What may not be meant as it was given, in sentences; a fit passes them on as warnings."""
         self._store: PixelStore | None = None
@@ -98,6 +96,16 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.scenes)
+
+    @property
+    def static_bands(self) -> int:
+        """How many of the bands, the last ones, are the same for every date."""
+        return len(self.static_dtypes)
+
+    def paths(self) -> list[str]:
+        """Return what GDAL opens for scenes, masks and static features."""
+        sources = [source for scene in self.scenes for source in (scene.source, scene.mask)]
+        return [source.path for source in (*sources, *self.static) if source is not None]
 
     def pixels(
         self,
@@ -135,9 +143,9 @@ def open_series(
     mask_kind: str | MaskKind = "valid",
     dates: Sequence[str | dt.date | None] | None = None,
     static: Sequence[str | os.PathLike[str]] | None = None,
-    extent: Sequence[float] | None = None,
-    area: object | None = None,
-    grid: str = "same",
+    extent: Sequence[float] | Extent | None = None,
+    area: Any = None,
+    grid: str | GridRule = "same",
 ) -> Series:
     """Describe a series of scenes; only headers are read.
 
@@ -153,8 +161,17 @@ def open_series(
     dates
         ISO dates in the order of ``paths``; None, as a whole or for a scene: from metadata or
         the file name.
-    static, extent, area, grid
-        Not available in this version, but for their defaults.
+    static
+        Rasters whose bands are features of every date alike (height, slope, coherence); brought
+        to the scenes' grid where they have another.
+    extent
+        Work inside this only: west, south, east, north in the first scene's CRS, or an
+        :class:`~.places.Extent`.
+    area
+        Work inside these polygons only: as :meth:`.places.Area.of` takes them.
+    grid
+        same: scenes must share one grid; first: they are resampled to that of the first of
+        ``paths``; common: as first, cut to the ground that all have in common.
 
     Raises
     ------
@@ -163,9 +180,6 @@ def open_series(
     RasterError
         A file cannot be opened.
     """
-    refuse_unbuilt(static=static, extent=extent, area=area)
-    if grid != "same":
-        raise ParameterError(f"grid is {grid!r}; this version knows 'same' only.")
     if isinstance(paths, (str, os.PathLike)):
         raise ParameterError("paths is one path; expected a list of them.")
     if isinstance(bands, str):
@@ -182,35 +196,28 @@ def open_series(
             )
     infos = [raster.describe(path) for path in paths]
     names = [Path(info.path).stem for info in infos]
-    first = infos[0]
-    for info, name in zip(infos[1:], names[1:]):
-        _check_same_grid(
-            f"Scene '{name}'", info.grid, f"the first scene ('{names[0]}')", first.grid
-        )
+    rule = _rule(grid)
+    box = None if extent is None else Extent.of(extent)
+    polygons = None if area is None else Area.of(area)
+    target = series_grid(rule, [info.grid for info in infos], names, box, polygons)
     chosen = choose_bands(infos, names, bands)
     if masks is not None and None not in masks:
         check_mask_order(names, [Path(mask).stem for mask in masks if mask is not None])
     scenes = []
     for index, (info, name, numbers) in enumerate(zip(infos, names, chosen)):
-        day = dates[index] if dates is not None else None
-        date = (
-            scene_dates.find_date(name, info.date_tags, info.file_date_tag)
-            if day is None
-            else _given_date(day, name)
-        )
+        date, origin = _date_of(info, name, dates[index] if dates is not None else None)
         mask_path = masks[index] if masks is not None else None
         scenes.append(
             Scene(
                 name=name,
-                path=info.path,
                 date=date,
-                bands=numbers,
+                date_origin=origin,
+                source=_source(info, numbers, target),
                 band_names=tuple(info.band_names[number - 1] for number in numbers),
                 dtypes=tuple(info.dtypes[number - 1] for number in numbers),
-                nodata=tuple(info.nodata[number - 1] for number in numbers),
-                # An alpha band that is asked for by name or number is data, not a mask.
-                has_mask=info.has_mask and not any(info.alpha[number - 1] for number in numbers),
-                mask=None if mask_path is None else _mask_source(mask_path, kind, name, info.grid),
+                mask=None
+                if mask_path is None
+                else _mask(mask_path, kind, name, info.grid, target, rule),
                 block_height=info.block_height,
                 block_width=info.block_width,
             )
@@ -218,10 +225,54 @@ def open_series(
     scenes = _named_apart(scenes)
     band_names = [
         next(filter(None, names), f"Band {number}")
-        for number, *names in zip(scenes[0].bands, *(scene.band_names for scene in scenes))
+        for number, *names in zip(scenes[0].source.bands, *(scene.band_names for scene in scenes))
     ]
+    features = [_static(path, target) for path in static or ()]
+    check_band_count(len(band_names) + sum(len(item.names) for item in features))
+    shapes = geometries_in(polygons.geometries, polygons.crs, target.crs) if polygons else ()
     notes = _notes(scenes, infos, kind, bands is None)
-    return Series(scenes, first.grid, band_names, kind, notes)
+    return Series(scenes, target, band_names, kind, notes, features, shapes)
+
+
+def _rule(grid: str | GridRule) -> GridRule:
+    try:
+        return GridRule(grid)
+    except ValueError:
+        names = ", ".join(member.value for member in GridRule)
+        raise ParameterError(f"grid is {grid!r}; expected one of {names}.") from None
+
+
+def _source(info: RasterInfo, numbers: tuple[int, ...], target: Grid) -> Source:
+    return Source(
+        path=info.path,
+        bands=numbers,
+        nodata=tuple(info.nodata[number - 1] for number in numbers),
+        # An alpha band that is asked for by name or number is data, not a mask.
+        own_mask=info.has_mask and not any(info.alpha[number - 1] for number in numbers),
+        placement=place(info.grid, target),
+    )
+
+
+@dataclass(frozen=True)
+class StaticSource:
+    """Bands of a raster that are features of every date."""
+
+    source: Source
+    names: tuple[str, ...]
+    dtypes: tuple[str, ...]
+
+
+def _static(path: str | os.PathLike[str], target: Grid) -> StaticSource:
+    info = raster.describe(path)
+    stem = Path(info.path).stem
+    check_overlap(f"The static raster '{stem}'", info.grid, target)
+    numbers = tuple(number for number, alpha in enumerate(info.alpha, start=1) if not alpha)
+    dtypes = tuple(info.dtypes[number - 1] for number in numbers)
+    if not numbers or any(dtype.startswith("complex") for dtype in dtypes):
+        raise BandError(f"The static raster '{stem}' has no band of real numbers; give one.")
+    unnamed = [stem] if len(numbers) == 1 else [f"{stem} {number}" for number in numbers]
+    names = (info.band_names[number - 1] or name for number, name in zip(numbers, unnamed))
+    return StaticSource(_source(info, numbers, target), tuple(names), dtypes)
 
 
 def _notes(
@@ -251,65 +302,45 @@ def _notes(
     return notes
 
 
-def _given_date(value: str | dt.date, scene: str) -> dt.date:
-    if isinstance(value, dt.datetime):
-        return value.date()
-    if isinstance(value, dt.date):
-        return value
+def _date_of(info: RasterInfo, scene: str, given: str | dt.date | None) -> tuple[dt.date, str]:
+    """Return a scene's date, and where it was found."""
+    if given is None:
+        return scene_dates.find_date(scene, info.date_tags, info.file_date_tag)
+    if isinstance(given, dt.datetime):
+        return given.date(), "as given"
+    if isinstance(given, dt.date):
+        return given, "as given"
     try:
-        return scene_dates.parse_iso(str(value))
+        return scene_dates.parse_iso(str(given)), "as given"
     except DateError as error:
         raise DateError(f"Scene '{scene}' cannot have that date: {error}") from None
 
 
-def _check_same_grid(what: str, grid: Grid, other: str, expected: Grid) -> None:
-    """Raise GridError naming the first thing that differs."""
-    differs = None
-    if not raster.same_crs(grid.crs, expected.crs):
-        differs = ("the CRS", raster.crs_label(grid.crs), raster.crs_label(expected.crs))
-    else:
-        width, height = expected.pixel_size
-        tolerance = _GRID_TOLERANCE * min(width, height)
-        # A pixel size is off when it moves the far edge by a share of a pixel.
-        size_tolerance = tolerance / max(expected.width, expected.height)
-        linear = (0, 1, 3, 4)
-        if any(abs(grid.transform[i] - expected.transform[i]) > size_tolerance for i in linear):
-            differs = ("pixels of", _pair(grid.pixel_size), _pair(expected.pixel_size))
-            if differs[1] == differs[2]:
-                differs = ("rows and columns along", _axes(grid), _axes(expected))
-        elif any(abs(grid.transform[i] - expected.transform[i]) > tolerance for i in (2, 5)):
-            differs = ("its origin at", _pair(grid.origin), _pair(expected.origin))
-        elif (grid.width, grid.height) != (expected.width, expected.height):
-            differs = (
-                "a size of",
-                f"{grid.width} × {grid.height} pixels",
-                f"{expected.width} × {expected.height}",
-            )
-    if differs:
-        kind, found, wanted = differs
-        raise GridError(
-            f"{what} has {kind} {found}, {other} {wanted}: bring all to one grid first."
-        )
-
-
-def _pair(values: tuple[float, float]) -> str:
-    return f"{values[0]:.12g}, {values[1]:.12g}"
-
-
-def _axes(grid: Grid) -> str:
-    a, b, _, d, e, _ = grid.transform
-    return f"{a:.12g}, {d:.12g} and {b:.12g}, {e:.12g}"
-
-
-def _mask_source(
-    path: str | os.PathLike[str], kind: MaskKind, scene: str, grid: Grid
-) -> MaskSource:
+def _mask(
+    path: str | os.PathLike[str],
+    kind: MaskKind,
+    scene: str,
+    grid: Grid,
+    target: Grid,
+    rule: GridRule,
+) -> Source:
     info = raster.describe(path)
     name = Path(info.path).stem
-    _check_same_grid(f"Mask '{name}'", info.grid, f"its scene ('{scene}')", grid)
-    band = mask_band(kind, name, info.band_names)
-    check_mask_type(kind, name, np.dtype(info.dtypes[band - 1]))
-    return MaskSource(info.path, band, info.nodata[band - 1])
+    if rule is GridRule.SAME:
+        check_same_grid(f"Mask '{name}'", info.grid, f"its scene ('{scene}')", grid, RESAMPLE)
+    else:
+        check_overlap(f"Mask '{name}'", info.grid, target)
+    bands = mask_bands(kind, name, info.band_names, info.alpha)
+    for band in bands:
+        check_mask_type(kind, name, np.dtype(info.dtypes[band - 1]))
+    return Source(
+        path=info.path,
+        bands=bands,
+        nodata=tuple(info.nodata[band - 1] for band in bands),
+        own_mask=False,
+        placement=place(info.grid, target),
+        smooth=False,
+    )
 
 
 def _named_apart(scenes: Sequence[Scene]) -> list[Scene]:

@@ -2,15 +2,21 @@
 
 from .headers import RasterInfo, crs_label, describe, same_crs
 from .labels import ClassStyle, LabelWriter
-from .windows import read_mask, read_preview, read_window
+from .shapes import bounds_in, burn, geometries_in, geometry_bounds
+from .windows import Source, read_onto, read_preview, read_window
 
 __all__ = [
     "ClassStyle",
     "LabelWriter",
     "RasterInfo",
+    "Source",
+    "bounds_in",
+    "burn",
     "crs_label",
     "describe",
-    "read_mask",
+    "geometries_in",
+    "geometry_bounds",
+    "read_onto",
     "read_preview",
     "read_window",
     "same_crs",

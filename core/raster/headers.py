@@ -70,18 +70,18 @@ def describe(path: str | os.PathLike[str]) -> RasterInfo:
 
 
 def same_crs(first: str, second: str) -> bool:
-    """Return whether two WKT texts mean the same CRS."""
+    """Return whether two CRS, as WKT or authority's codes, are the same."""
     if first == second or not (first and second):
         return first == second
-    return bool(rasterio.CRS.from_wkt(first) == rasterio.CRS.from_wkt(second))
+    return bool(rasterio.CRS.from_user_input(first) == rasterio.CRS.from_user_input(second))
 
 
-def crs_label(wkt: str) -> str:
+def crs_label(text: str) -> str:
     """Return a short name for a CRS, such as EPSG:32633."""
-    if not wkt:
+    if not text:
         return "no CRS"
-    crs = rasterio.CRS.from_wkt(wkt)
-    return crs.to_string() if crs.to_authority() else wkt.split('"')[1] if '"' in wkt else wkt
+    crs = rasterio.CRS.from_user_input(text)
+    return crs.to_string() if crs.to_authority() else text.split('"')[1] if '"' in text else text
 
 
 def _grid_of(dataset: rasterio.DatasetReader) -> Grid:

@@ -78,9 +78,18 @@ def test_a_date_in_metadata(tag, expected):
 
 
 def test_metadata_goes_before_the_name_and_the_time_of_writing_comes_last():
-    assert find_date("x_20190101", ["2018-05-05"], "2020:01:01 00:00:00") == dt.date(2018, 5, 5)
-    assert find_date("x_20190101", ["unknown"], "2020:01:01 00:00:00") == dt.date(2019, 1, 1)
-    assert find_date("x", [], "2020:01:01 00:00:00") == dt.date(2020, 1, 1)
+    assert find_date("x_20190101", ["2018-05-05"], "2020:01:01 00:00:00") == (
+        dt.date(2018, 5, 5),
+        "from its metadata",
+    )
+    assert find_date("x_20190101", ["unknown"], "2020:01:01 00:00:00") == (
+        dt.date(2019, 1, 1),
+        "from its file name",
+    )
+    assert find_date("x", [], "2020:01:01 00:00:00") == (
+        dt.date(2020, 1, 1),
+        "from its TIFF date",
+    )
     with pytest.raises(DateError, match=r"Scene 'x' has no date .* with DATES"):
         find_date("x", [], "")
 
@@ -119,3 +128,20 @@ def test_a_list_keeps_its_order_and_its_doubles(dates, divider):
 def test_an_empty_list_means_no_list():
     assert parse_iso_list("") is None
     assert parse_iso_list(" , ") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "date"),
+    [
+        ("LC08_L2SP_152042_20190105_20200829_02_T1", dt.date(2019, 1, 5)),
+        ("LC81520422019005LGN00", dt.date(2019, 1, 5)),
+        ("S2A_MSIL2A_20190731T093041_N0213_R136_T34TGS_20190731T121005", dt.date(2019, 7, 31)),
+        (
+            "S2A_OPER_PRD_MSIL2A_PDMC_20160504T203152_R036_V20160503T093032_20160503T093032",
+            dt.date(2016, 5, 3),
+        ),
+        ("20190731_083012_1003_3B_AnalyticMS_SR", dt.date(2019, 7, 31)),
+    ],
+)
+def test_product_names_hold_the_acquisition_whatever_other_dates_are_in_them(name, date):
+    assert find_date(name, [], "2021:01:01 00:00:00")[0] == date

@@ -138,8 +138,8 @@ def test_254_classes_fit(tmp_path):
 
 def test_a_class_raster_is_a_dated_raster_itself(tmp_path):
     info = describe(write(tmp_path / "no_date_in_this_name.tif", patches(5, 5)))
-    assert find_date("x", info.date_tags, "") == DATE
-    assert find_date("x", (), info.file_date_tag) == DATE
+    assert find_date("x", info.date_tags, "")[0] == DATE
+    assert find_date("x", (), info.file_date_tag)[0] == DATE
 
 
 def test_a_raster_without_crs_is_written(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from iikmc.core import open_series
 from iikmc.core.errors import MaskError, ParameterError
-from iikmc.core.masks import MaskKind, check_mask_type, mask_band, valid_pixels
+from iikmc.core.masks import MaskKind, check_mask_type, mask_bands, valid_pixels
 
 UDM2_BANDS = ("clear", "snow", "shadow", "light_haze", "heavy_haze", "cloud", "confidence", "udm1")
 
@@ -82,10 +82,22 @@ def test_not_a_number_is_never_valid(kind, nodata):
 
 
 def test_udm2_decides_by_the_band_called_clear():
-    assert mask_band(MaskKind.UDM2, "m", UDM2_BANDS) == 1
-    assert mask_band(MaskKind.UDM2, "m", ("cloud", "", " Clear map")) == 3
-    assert mask_band(MaskKind.UDM2, "m", ("",) * 8) == 1
-    assert mask_band(MaskKind.SCL, "m", ("cloud", "clear")) == 1
+    eight = (False,) * 8
+    assert mask_bands(MaskKind.UDM2, "m", UDM2_BANDS, eight) == (1,)
+    assert mask_bands(MaskKind.UDM2, "m", ("cloud", "", " Clear map"), eight[:3]) == (3,)
+    assert mask_bands(MaskKind.UDM2, "m", ("",) * 8, eight) == (1,)
+
+
+def test_qa_and_scl_are_found_by_name_among_other_bands():
+    names = ("cloud", "SCL", "qa_pixel")
+    assert mask_bands(MaskKind.SCL, "m", names, (False,) * 3) == (2,)
+    assert mask_bands(MaskKind.QA_PIXEL, "m", names, (False,) * 3) == (3,)
+    assert mask_bands(MaskKind.SCL, "m", ("", ""), (False,) * 2) == (1,)
+
+
+def test_all_bands_of_a_plain_mask_decide():
+    for kind in (MaskKind.VALID, MaskKind.MASKED):
+        assert mask_bands(kind, "m", ("a", "b", "c"), (False, False, True)) == (1, 2)
 
 
 @pytest.mark.parametrize("kind", ["qa_pixel", "scl"])

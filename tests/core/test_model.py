@@ -271,7 +271,7 @@ def test_bands_are_compared_by_number_and_name():
 def test_a_series_of_other_bands_is_refused_before_any_pixel_is_read(
     three_scenes, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("iikmc.core.reading.read_window", lambda *_: pytest.fail("read a pixel"))
+    monkeypatch.setattr("iikmc.core.valid.read_onto", lambda *_: pytest.fail("read a pixel"))
     with open_series(three_scenes) as series:
         for attempt in (
             lambda: a_model().classify(series, tmp_path / "out", engine="numpy"),

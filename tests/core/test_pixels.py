@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from iikmc.core import Monitor, cluster, open_series, reading
+from iikmc.core import Monitor, cluster, open_series, valid
 from iikmc.core.codes import CodeGrid
 from iikmc.core.errors import SeriesError
 from iikmc.core.grid import Grid, Window
 from iikmc.core.pixels import Block
-from iikmc.core.raster import read_window
+from iikmc.core.raster import read_onto
 from iikmc.core.reading import windows
 
 HERE = settings(
@@ -257,9 +257,9 @@ def test_files_are_read_once_for_as_many_calls_as_want_them(make_scene, monkeypa
 
     def counted(*arguments):
         reads.append(arguments)
-        return read_window(*arguments)
+        return read_onto(*arguments)
 
-    monkeypatch.setattr(reading, "read_window", counted)
+    monkeypatch.setattr(valid, "read_onto", counted)
     with open_series([path]) as series:
         own = series.pixels()
         once = len(reads)

@@ -10,11 +10,12 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from iikmc.core.errors import RasterError
-from iikmc.core.grid import Window
+from iikmc.core.grid import Placement, Window
 from iikmc.core.raster import (
+    Source,
     crs_label,
     describe,
-    read_mask,
+    read_onto,
     read_preview,
     read_window,
     same_crs,
@@ -36,6 +37,13 @@ WHOLE = Window(0, 0, 60, 70)
 def noise():
     """uint16 (3, 60, 70) that does not compress."""
     return np.random.default_rng(0).integers(1, 60_000, (3, 60, 70)).astype(np.uint16)
+
+
+def whole(path, own_mask=False):
+    """Return the first band of a raster as it lies."""
+    grid = describe(path).grid
+    place = Placement(grid, grid.height, grid.width, 0, 0, False)
+    return Source(str(path), (1,), (None,), own_mask, place)
 
 
 def test_a_header_is_described_in_full(make_scene):
@@ -79,7 +87,7 @@ def test_alpha_bands_and_masks_are_noticed(make_scene):
     with rasterio.open(masked, "r+") as dataset:
         dataset.write_mask(np.eye(5, dtype=bool))
     assert describe(masked).has_mask
-    found = read_mask(str(masked), Window(1, 0, 2, 5))
+    found = read_onto(whole(masked, own_mask=True), Window(1, 0, 2, 5))[2]
     assert found.tolist() == np.eye(5, dtype=bool)[1:3].tolist()
 
 
@@ -123,6 +131,7 @@ def test_windows_are_read_as_stored_on_any_thread(make_scene, noise):
 def test_no_file_stays_open(make_scene, noise, monkeypatch):
     """An open file cannot be replaced on Windows, and GDAL keeps what it has decoded of it."""
     path, opened, open_raster = str(make_scene("s", noise)), [], rasterio.open
+    source = whole(path)
 
     def noted(*arguments):
         opened.append(open_raster(*arguments))
@@ -130,7 +139,7 @@ def test_no_file_stays_open(make_scene, noise, monkeypatch):
 
     monkeypatch.setattr(rasterio, "open", noted)
     read_window(path, (1,), WHOLE)
-    read_mask(path, WHOLE)
+    read_onto(source, WHOLE)
     assert [dataset.closed for dataset in opened] == [True, True]
 
 

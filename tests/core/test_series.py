@@ -26,6 +26,7 @@ from iikmc.core.errors import (
     SeriesError,
 )
 from iikmc.core.masks import MaskKind, kind_hint
+from iikmc.core.placing import RESAMPLE
 
 ONES = np.ones((3, 6, 8), np.uint16)
 
@@ -43,8 +44,7 @@ def scene(make_scene):
 
 @pytest.fixture(autouse=True)
 def no_pixel_is_read(monkeypatch):
-    monkeypatch.setattr("iikmc.core.reading.read_window", lambda *_: pytest.fail("read a pixel"))
-    monkeypatch.setattr("iikmc.core.reading.read_mask", lambda *_: pytest.fail("read a mask"))
+    monkeypatch.setattr("iikmc.core.valid.read_onto", lambda *_: pytest.fail("read a pixel"))
 
 
 def refused(error, sentence, paths, **options):
@@ -81,7 +81,7 @@ def test_scenes_of_another_grid_are_refused_with_both_values(scene, options, fou
             masks = [scene(ONES[:1], "mask", **options)]
             name, whose = "mask_20200104", r"its scene \('scene_20200103'\)"
         what = "Mask" if masks else "Scene"
-        sentence = f"{what} '{name}' has {found}, {whose} {expected}: bring all to one grid first."
+        sentence = f"{what} '{name}' has {found}, {whose} {expected}: {RESAMPLE}."
         refused(GridError, sentence, paths, masks=masks)
 
 
@@ -89,7 +89,7 @@ def test_scenes_of_another_grid_are_refused_with_both_values(scene, options, fou
 def test_scenes_of_another_size_are_refused(scene, shape):
     sentence = (
         rf"Scene 'scene_20200102' has a size of {shape[2]} × {shape[1]} pixels, the first scene "
-        r"\('scene_20200101'\) 8 × 6: bring all to one grid first\."
+        r"\('scene_20200101'\) 8 × 6: resample with GRID, or bring all to one grid first\."
     )
     refused(GridError, sentence, [scene(), scene(np.ones(shape, np.uint16))])
 
@@ -116,7 +116,7 @@ def test_bands_in_another_order_are_refused_and_found_by_name(scene):
         BandError, r"Scene 'scene_20200102' has the bands nir, red, blue, .*name.*BANDS\.", paths
     )
     series = open_series(paths, bands=["NIR", " blue "])
-    assert [item.bands for item in series.scenes] == [(3, 1), (1, 3)]
+    assert [item.source.bands for item in series.scenes] == [(3, 1), (1, 3)]
     assert series.band_names == ("nir", "blue")
 
 
@@ -145,9 +145,9 @@ def test_bands_of_complex_numbers_and_too_many_bands_are_refused(scene):
 def test_bands_are_all_but_alpha_and_alpha_is_data_when_asked_for(scene):
     path = scene(np.ones((4, 6, 8), np.uint8), photometric="rgb", alpha="yes")
     (whole,) = open_series([path]).scenes
-    assert (whole.bands, whole.has_mask) == ((1, 2, 3), True)
+    assert (whole.source.bands, whole.source.own_mask) == ((1, 2, 3), True)
     (asked,) = open_series([path], bands=[1, 4]).scenes
-    assert (asked.bands, asked.has_mask) == ((1, 4), False)
+    assert (asked.source.bands, asked.source.own_mask) == ((1, 4), False)
 
 
 def test_lists_that_do_not_fit_the_scenes_are_refused(scene):
@@ -190,8 +190,12 @@ def test_no_scene_and_arguments_of_the_wrong_shape_are_refused(scene):
     refused(SeriesError, "There is no scene; give at least one raster.", [])
     refused(ParameterError, "paths is one path; expected a list of them.", path)
     refused(ParameterError, "bands is one text; expected a list .*", [path], bands="12")
-    refused(ParameterError, "grid is 'first'; .*", [path], grid="first")
-    refused(ParameterError, "extent is not available in this version; .*", [path], extent=(0,) * 4)
+    refused(ParameterError, "grid is 'last'; expected one of same, first, .*", [path], grid="last")
+    refused(ParameterError, "extent has 3 numbers; .*", [path], extent=(0, 1, 2))
+    refused(ParameterError, "extent is 0, 0, 0, 0; .*", [path], extent=(0,) * 4)
+    refused(ParameterError, "area has no polygon; .*", [path], area=[])
+    refused(ParameterError, "area holds a Point; .*", [path], area={"type": "Point"})
+    refused(ParameterError, "The area 'gone.json' cannot be read: .*", [path], area="gone.json")
 
 
 def test_a_file_that_is_no_raster_is_named(scene, tmp_path):
@@ -261,7 +265,8 @@ def test_whatever_the_files_are_called_names_differ_and_do_not_depend_on_order(
 def test_what_a_scene_is_made_of_is_kept(scene):
     path = scene(ONES.astype(np.float32), nodata=-9999.0, tiled=True, blockxsize=16, blockysize=32)
     (item,) = open_series([path], bands=[3, 1]).scenes
-    assert (item.bands, item.dtypes, item.nodata) == ((3, 1), ("float32",) * 2, (-9999.0,) * 2)
+    assert (item.source.bands, item.source.nodata) == ((3, 1), (-9999.0,) * 2)
+    assert item.dtypes == ("float32",) * 2
     assert (item.block_height, item.block_width, item.mask) == (32, 16, None)
     with rasterio.open(path) as raster:
         assert open_series([path]).grid.transform == tuple(raster.transform)[:6]
