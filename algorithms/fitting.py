@@ -12,23 +12,23 @@ from qgis.core import (
     QgsProcessingParameterNumber,
 )
 
-from ..core.backends.base import ENGINES, resolve_engine
 from ..core.cluster import cluster
 from ..core.errors import ParameterError
 from ..core.lloyd import EmptyRule, StopRule
 from ..core.model import ClassModel
 from ..core.monitor import Monitor
-from ..core.parallel import thread_count
 from ..core.plan import MOST_CLASSES, FitPlan, Init, Order, Strategy
-from ..core.scratch import memory_limit
+from ..core.scores import Scaling
 from ..core.series import Series
 from .base import IikmcAlgorithm, enum_parameter, tr
+from .running import RunOptions, add_run_parameters, take_run
 
 
 @dataclass(frozen=True)
 class FitOptions:
     """What the fitting parameters say; ``start`` is the model where ``init`` is MODEL."""
 
+    scaling: Scaling
     classes: int
     init: Init
     start: ClassModel | None
@@ -39,15 +39,12 @@ class FitOptions:
     tol: float
     empty: EmptyRule
     order: Order
-    engine: str
-    threads: int
-    memory_mb: int
     seed: int
+    run: RunOptions
 
     def check(self, series: Series) -> None:
         """Raise one of the engine's errors where :meth:`fit` would, short of reading pixels."""
-        resolve_engine(self.engine)
-        thread_count(self.threads)
+        self.run.check()
         FitPlan.of(
             classes=self.classes,
             init=self.start or self.init.value,
@@ -58,12 +55,12 @@ class FitOptions:
             tol=self.tol,
             empty=self.empty.value,
             order=self.order.value,
+            scaling=self.scaling.value,
             seed=self.seed,
             bands=len(series.band_names),
         )
-        memory_limit(self.memory_mb)
         if self.start is not None:
-            self.start.check_bands(series.band_names)
+            self.start.check_series(series)
 
     def fit(self, series: Series, monitor: Monitor) -> ClassModel:
         """Return the model of a series."""
@@ -78,18 +75,35 @@ class FitOptions:
             tol=self.tol,
             empty=self.empty.value,
             order=self.order.value,
-            engine=self.engine,
-            threads=self.threads,
-            memory_mb=self.memory_mb,
+            scaling=self.scaling.value,
+            engine=self.run.engine,
+            threads=self.run.threads,
+            memory_mb=self.run.memory_mb,
             seed=self.seed,
             monitor=monitor,
         )
 
 
 def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
-    """Declare CLASSES and, as advanced ones, INIT to SEED."""
+    """Declare CLASSES and, as advanced ones, SCALING and INIT to SEED."""
     integer = QgsProcessingParameterNumber.Type.Integer
     real = QgsProcessingParameterNumber.Type.Double
+    algorithm.add(
+        enum_parameter(
+            "SCALING",
+            tr("Scaling of the bands"),
+            [
+                tr("None: differences count as they are"),
+                tr("Minimum to maximum of each band to 0 to 1"),
+                tr("Standard deviation of each band to 1"),
+            ],
+        ),
+        tr(
+            "Lets bands of other units, such as heights or day numbers, count as much as the "
+            "others. Signatures stay in the input's units. A model to start from keeps its own."
+        ),
+        advanced=True,
+    )
     algorithm.add(
         QgsProcessingParameterNumber(
             "CLASSES", tr("Number of classes"), integer, 8, False, 2, MOST_CLASSES
@@ -202,36 +216,7 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
         tr("How classes get their numbers. Not used if the first centres come from a model."),
         advanced=True,
     )
-    algorithm.add(
-        enum_parameter(
-            "ENGINE",
-            tr("Engine"),
-            [
-                tr("Auto: the fastest that is installed"),
-                tr("NumPy"),
-                tr("Numba"),
-                tr("CuPy: NVIDIA GPU (not in this version)"),
-                tr("Dask (not in this version)"),
-            ],
-        ),
-        tr("What does the arithmetic. All give exactly the same classes."),
-        advanced=True,
-    )
-    algorithm.add(
-        QgsProcessingParameterNumber("THREADS", tr("Threads (0: all cores)"), integer, 0, False, 0),
-        tr("How many processor threads to use; 0: as many as there are cores."),
-        advanced=True,
-    )
-    algorithm.add(
-        QgsProcessingParameterNumber(
-            "MEMORY_MB", tr("Memory for pixels (MB)"), integer, 0, False, 0
-        ),
-        tr(
-            "Pixels beyond it go to a scratch file in the temporary folder, which is slower but "
-            "gives the same classes; 0: half of the memory that is free."
-        ),
-        advanced=True,
-    )
+    add_run_parameters(algorithm)
     algorithm.add(
         QgsProcessingParameterNumber("SEED", tr("Random seed"), integer, 0, False, 0),
         tr(
@@ -261,6 +246,7 @@ def take_fit(
             raise ParameterError("INIT is 'from a model', but there is none: give it as MODEL_IN.")
         start = ClassModel.load(path)
     return FitOptions(
+        scaling=tuple(Scaling)[choice("SCALING")],
         classes=number("CLASSES"),
         init=init,
         start=start,
@@ -271,8 +257,6 @@ def take_fit(
         tol=algorithm.parameterAsDouble(parameters, "TOLERANCE", context),
         empty=tuple(EmptyRule)[choice("EMPTY")],
         order=tuple(Order)[choice("ORDER")],
-        engine=ENGINES[choice("ENGINE")],
-        threads=number("THREADS"),
-        memory_mb=number("MEMORY_MB"),
         seed=number("SEED"),
+        run=take_run(algorithm, parameters, context),
     )

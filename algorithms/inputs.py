@@ -21,11 +21,16 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
+from ..core.apply import open_for
 from ..core.dates import parse_iso_list
 from ..core.errors import RasterError
 from ..core.masks import MaskKind
+from ..core.model import ClassModel
+from ..core.places import Area, Extent
+from ..core.placing import GridRule
 from ..core.series import Series, open_series
 from .base import IikmcAlgorithm, enum_parameter, tr
+from .places import add_place_parameters, take_area, take_extent
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,34 @@ class SeriesInputs:
     masks: tuple[str, ...]
     mask_kind: MaskKind
     bands: tuple[int | str, ...]
+    static: tuple[str, ...]
     dates: tuple[dt.date | None, ...]
+    extent: Extent | None
+    area: Area | None
+    grid: GridRule
 
     def open(self) -> Series:
         """Return the series; only headers are read. Raises one of the engine's errors."""
-        return open_series(
-            self.paths,
-            bands=self.bands or None,
-            masks=self.masks or None,
-            mask_kind=self.mask_kind,
-            dates=self.dates,
-        )
+        return open_series(self.paths, bands=self.bands or None, **self._reading())
+
+    def open_for(self, model: ClassModel) -> Series:
+        """Return the series with the bands of a model, as :meth:`open`."""
+        return open_for(model, self.paths, bands=self.bands or None, **self._reading())
+
+    def files(self) -> list[str]:
+        """Return all files that are read."""
+        return [*self.paths, *self.masks, *self.static]
+
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "masks": self.masks or None,
+            "mask_kind": self.mask_kind,
+            "dates": self.dates,
+            "static": self.static,
+            "extent": self.extent,
+            "area": self.area,
+            "grid": self.grid,
+        }
 
 
 class RasterFiles(QgsProcessingParameterMultipleLayers):
@@ -66,13 +88,13 @@ class RasterFiles(QgsProcessingParameterMultipleLayers):
 
 
 def add_reading_parameters(algorithm: IikmcAlgorithm) -> None:
-    """Declare INPUT, MASKS, MASK_KIND, BANDS and DATES."""
+    """Declare INPUT, MASKS, MASK_KIND, BANDS, STATIC, DATES, EXTENT, AREA and GRID."""
     algorithm.add(
         RasterFiles("INPUT", tr("Scenes, one layer per date"), QgsProcessing.SourceType.TypeRaster),
         tr(
-            "One multiband raster file per date, in any order. All have the same bands and lie on "
-            "one grid: same CRS, pixel size, origin and size. Nodata values, not-a-number and "
-            "infinities are left out."
+            "One multiband raster file per date, in any order. All have the same bands and, unless "
+            "they are resampled (see Grid), lie on one grid: same CRS, pixel size, origin and "
+            "size. Nodata values, not-a-number and infinities are left out."
         ),
     )
     algorithm.add(
@@ -84,7 +106,8 @@ def add_reading_parameters(algorithm: IikmcAlgorithm) -> None:
         ),
         tr(
             "Rasters that say which pixels of a scene are valid (no cloud, no shadow): one for "
-            "each scene, in the order of the scenes, on the same grid."
+            "each scene, in the order of the scenes. A mask of several bands counts where all of "
+            "them say so."
         ),
     )
     algorithm.add(
@@ -114,6 +137,20 @@ def add_reading_parameters(algorithm: IikmcAlgorithm) -> None:
         ),
     )
     algorithm.add(
+        RasterFiles(
+            "STATIC",
+            tr("Static features, the same for every date"),
+            QgsProcessing.SourceType.TypeRaster,
+            optional=True,
+        ),
+        tr(
+            "Rasters that say more of the ground and do not change: height, slope, coherence. Each "
+            "band joins every date as a band; other grids are resampled. Their numbers count as "
+            "those of the bands do: see Scaling."
+        ),
+        advanced=True,
+    )
+    algorithm.add(
         QgsProcessingParameterString(
             "DATES", tr("Dates, in the order of the scenes"), defaultValue="", optional=True
         ),
@@ -122,6 +159,24 @@ def add_reading_parameters(algorithm: IikmcAlgorithm) -> None:
             "2019-05-12, 2019-07-31. Empty: the date is that of the layer's temporal settings, "
             "else the one in the file's metadata, else the one in the file's name."
         ),
+    )
+    add_place_parameters(algorithm)
+    algorithm.add(
+        enum_parameter(
+            "GRID",
+            tr("Grid"),
+            [
+                tr("Scenes must share one grid"),
+                tr("Resample to the first scene's grid"),
+                tr("Resample to the first scene's grid, only the area common to all"),
+            ],
+        ),
+        tr(
+            "What to do with scenes of other grids. Resampled bands are interpolated bilinearly, "
+            "masks take the nearest pixel; what a scene does not cover is nodata. The first scene "
+            "is the first of the list."
+        ),
+        advanced=True,
     )
 
 
@@ -138,6 +193,10 @@ def take_inputs(
         masks=tuple(mask.path for mask in masks),
         mask_kind=tuple(MaskKind)[algorithm.parameterAsEnum(parameters, "MASK_KIND", context)],
         bands=tuple(_band(name.strip()) for name in names if name.strip()),
+        static=tuple(item.path for item in _sources(parameters.get("STATIC"), context)),
+        extent=take_extent(algorithm, parameters, context),
+        area=take_area(algorithm, parameters, context),
+        grid=tuple(GridRule)[algorithm.parameterAsEnum(parameters, "GRID", context)],
         dates=tuple(given) if given else tuple(scene.date for scene in scenes),
     )
 

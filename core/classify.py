@@ -1,7 +1,8 @@
-"""A model and scenes to label rasters."""
+"""A model and scenes to label rasters, and to rasters of how sure the labels are."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import threading
@@ -12,17 +13,38 @@ from pathlib import Path
 import numpy as np
 
 from .areas import ClassAreas
-from .backends.base import Backend, Partials, open_backend, resolve_engine
+from .backends.base import open_backend, resolve_engine
 from .errors import Cancelled, OutputError
 from .files import StagedOutputs
 from .model import ClassModel
 from .monitor import Monitor
+from .nearness import nearness
 from .parallel import ordered_map, thread_count
-from .pixels import Block, PixelStore
+from .pixels import Block, Labelled, PixelStore
 from .raster import LabelWriter
+from .raster.values import ValueWriter
 from .series import Series
 
 SUFFIX = "_classes.tif"
+_MEASURES = ("distance", "margin")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where rasters go: labels, and optionally distances and margins."""
+
+    labels: Path
+    distance: Path | None = None
+    margin: Path | None = None
+
+    def targets(self, scene: str) -> dict[str, Path]:
+        """Return the paths of a scene's rasters by what they hold, labels first."""
+        places = {"classes": self.labels, "distance": self.distance, "margin": self.margin}
+        return {
+            kind: folder / f"{scene}_{kind}.tif"
+            for kind, folder in places.items()
+            if folder is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -30,22 +52,25 @@ class ClassifiedScene:
     """One date's classes.
 
     ``path`` is where the raster will be when its outputs have taken their places, ``staged``
-    where it is until then. ``class_pixels`` and ``hectares`` have shape (classes,);
-    ``hectares`` is None where the CRS does not say how large a pixel is.
+    where it is until then; both None for a scene that was only fitted. ``class_pixels`` and
+    ``hectares`` have shape (classes,); ``hectares`` is None where the CRS does not say how large
+    a pixel is. ``distance`` and ``margin`` are paths, if these were asked for.
     """
 
     name: str
     date: dt.date
-    path: Path
-    staged: Path
+    path: Path | None
+    staged: Path | None
     class_pixels: np.ndarray
     hectares: np.ndarray | None
+    distance: Path | None = None
+    margin: Path | None = None
 
 
 def classify(
     model: ClassModel,
     series: Series,
-    folder: str | os.PathLike[str],
+    folders: Folders,
     outputs: StagedOutputs,
     *,
     engine: str = "auto",
@@ -53,53 +78,88 @@ def classify(
     memory_mb: int | None = None,
     monitor: Monitor | None = None,
 ) -> list[ClassifiedScene]:
-    """Write a raster of class numbers for each scene, oldest first.
+    """Write a raster of class numbers for each scene, oldest first, and its measures.
 
-    The rasters are staged in ``outputs``, which decides when they appear. Raises ModelError
-    where the model has other bands, OutputError where the folder cannot be written.
+    These are float32, NaN for nodata: the distance to the nearest signature and how much
+    farther the second nearest is, in the input's units, or in those of the model's scaling. The
+    rasters are staged in ``outputs``, which decides when they appear. Raises ModelError where
+    the model has other bands, OutputError where a folder cannot be written.
     """
     monitor = monitor or Monitor()
-    model.check_bands(series.band_names)
+    model.check_series(series)
     name, workers = resolve_engine(engine), thread_count(threads)
     monitor.message(f"Classifying {len(series)} scenes with the engine {name}.")
-    check_inputs_stay(series, Path(folder))
-    staged = outputs.folder(folder)
+    check_inputs_stay(series, folders)
+    for folder in (folders.labels, folders.distance, folders.margin):
+        if folder is not None:
+            outputs.folder(folder)
     reading = monitor.part(0.0, 0.3)
     store = series.pixels(
         code_grids=model.space.code_grids, threads=workers, memory_mb=memory_mb, monitor=reading
     )
     store.warn_saturated(series.band_names, monitor)
-    backend = open_backend(name, workers)
+    labelled = _labelled(model, store, name, workers, monitor)
+    write = _SceneWriter(model, series, store, labelled, folders, outputs)
+    writing = monitor.part(0.4, 1.0)
+    with ThreadPoolExecutor(workers) as pool:
+        return list(
+            ordered_map(
+                pool,
+                write,
+                range(len(series)),
+                writing,
+                ahead=workers,
+                stop=write.stop,
+                poll=lambda: writing.progress(write.share()),
+            )
+        )
+
+
+def _labelled(
+    model: ClassModel, store: PixelStore, engine: str, threads: int, monitor: Monitor
+) -> Labelled:
+    """Return the labels of all blocks: those of the fit that has just been, or new ones."""
+    active = np.ones(len(model.centres), bool)
+    scores = model.space.scores(model.centres, active, store.scene_count)
+    known = store.labelled(scores)
+    if known is not None:
+        return known
+    backend = open_backend(engine, threads)
     try:
         backend.prepare(store.blocks, store.scene_count, monitor)
-        active = np.ones(len(model.centres), bool)
-        partials = backend.step(model.space.scores(model.centres, active, store.scene_count))
-        write = _SceneWriter(model, series, store, backend, partials, Path(folder), staged)
-        writing = monitor.part(0.4, 1.0)
-        with ThreadPoolExecutor(workers) as pool:
-            return list(
-                ordered_map(
-                    pool,
-                    write,
-                    range(len(series)),
-                    writing,
-                    ahead=workers,
-                    stop=write.stop,
-                    poll=lambda: writing.progress(write.share()),
-                )
-            )
+        return store.keep_labels(scores, backend, backend.step(scores))
     finally:
         backend.close()
 
 
-def check_inputs_stay(series: Series, folder: Path) -> None:
-    """Raise OutputError where a label raster would take the place of a scene or mask."""
-    written = {resolved(folder / f"{scene.name}{SUFFIX}"): scene.name for scene in series.scenes}
+def fitted_scenes(
+    model: ClassModel, series: Series, *, engine: str, threads: int | None, monitor: Monitor
+) -> list[ClassifiedScene]:
+    """Return what a model's classes are in the scenes of a series, without writing rasters."""
+    store = series.pixels(code_grids=model.space.code_grids, threads=threads, monitor=monitor)
+    labelled = _labelled(model, store, resolve_engine(engine), thread_count(threads), monitor)
+    areas = [ClassAreas(series.grid, len(model.centres)) for _ in series.scenes]
+    for block, labels in zip(store.blocks, labelled.labels):
+        monitor.check()
+        areas[block.scene].add(block.window, block.spread(labels + np.uint8(1)))
+    return [
+        ClassifiedScene(scene.name, scene.date, None, None, counts, area.hectares(counts))
+        for scene, counts, area in zip(series.scenes, labelled.partials.counts, areas)
+    ]
+
+
+def check_inputs_stay(series: Series, folders: Folders) -> None:
+    """Raise OutputError where a raster would take the place of an input."""
+    written = {
+        resolved(path): (kind, scene.name)
+        for scene in series.scenes
+        for kind, path in folders.targets(scene.name).items()
+    }
     for path in series.paths():
         if resolved(path) in written:
-            scene = written[resolved(path)]
+            kind, scene = written[resolved(path)]
             raise OutputError(
-                f"'{path}' is an input, and the classes of scene '{scene}' would take its place: "
+                f"'{path}' is an input, and the {kind} of scene '{scene}' would take its place: "
                 "choose another folder."
             )
 
@@ -113,21 +173,19 @@ def resolved(path: str | os.PathLike[str]) -> Path:
 
 
 class _SceneWriter:
-    """Writes the labels of one scene, on any thread, until ``stop`` is set."""
+    """Writes the rasters of one scene, on any thread, until ``stop`` is set."""
 
     def __init__(
         self,
         model: ClassModel,
         series: Series,
         store: PixelStore,
-        backend: Backend,
-        partials: Partials,
-        folder: Path,
-        staged: Path,
+        labelled: Labelled,
+        folders: Folders,
+        outputs: StagedOutputs,
     ) -> None:
-        self._model, self._series, self._backend = model, series, backend
-        self._grid, self._partials = store.grid, partials
-        self._folder, self._staged = folder, staged
+        self._model, self._series, self._labelled = model, series, labelled
+        self._grid, self._folders, self._outputs = store.grid, folders, outputs
         self._blocks: list[list[tuple[int, Block]]] = [[] for _ in series.scenes]
         for index, block in enumerate(store.blocks):
             self._blocks[block.scene].append((index, block))
@@ -140,17 +198,41 @@ class _SceneWriter:
 
     def __call__(self, rank: int) -> ClassifiedScene:
         scene = self._series.scenes[rank]
-        path = self._staged / f"{scene.name}{SUFFIX}"
+        targets = self._folders.targets(scene.name)
+        staged = {kind: self._outputs.file(path) for kind, path in targets.items()}
         areas = ClassAreas(self._grid, len(self._model.centres))
-        with LabelWriter(path, self._grid, self._model.classes, scene.date) as raster:
+        classes = LabelWriter(staged["classes"], self._grid, self._model.classes, scene.date)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(classes)
+            measures = [
+                (row, stack.enter_context(self._measure_writer(staged[kind], kind, scene.date)))
+                for row, kind in enumerate(_MEASURES)
+                if kind in staged
+            ]
             for index, block in self._blocks[rank]:
                 if self.stop.is_set():
-                    raise Cancelled(f"Writing '{path.name}' was stopped.")
-                labels = block.spread(self._backend.labels(index) + np.uint8(1))
-                raster.write(block.window, labels)
+                    raise Cancelled(f"Writing '{targets['classes'].name}' was stopped.")
+                labels = block.spread(self._labelled.labels[index] + np.uint8(1))
+                classes.write(block.window, labels)
                 areas.add(block.window, labels)
+                if measures:
+                    found = nearness(self._model.space, self._model.centres, block)
+                    for row, writer in measures:
+                        writer.write(block.window, block.spread(found[row], np.nan))
                 self._written[rank] += 1
-        counts = self._partials.counts[rank]
+        counts = self._labelled.partials.counts[rank]
         return ClassifiedScene(
-            scene.name, scene.date, self._folder / path.name, path, counts, areas.hectares(counts)
+            name=scene.name,
+            date=scene.date,
+            path=targets["classes"],
+            staged=staged["classes"],
+            class_pixels=counts,
+            hectares=areas.hectares(counts),
+            distance=targets.get("distance"),
+            margin=targets.get("margin"),
+        )
+
+    def _measure_writer(self, path: Path, kind: str, date: dt.date) -> ValueWriter:
+        return ValueWriter(
+            path, self._grid, dtype="float32", nodata=np.nan, bands=[kind], date=date
         )

@@ -73,8 +73,8 @@ def cluster(
         What becomes of a class without a pixel: keep, relocate (to the pixel farthest from all
         centres) or drop.
     order
-        brightness: class 1 has the lowest mean over the bands; size: class 1 has most pixels;
-        seeded: as the first centres came.
+        brightness: class 1 has the lowest mean over the bands that are not static; size: class 1
+        has most pixels; seeded: as the first centres came.
     engine, threads
         Backend (auto: the best there is) and threads (None: all cores). Neither changes a bit
         of the result.
@@ -83,8 +83,10 @@ def cluster(
     memory_mb
         Memory for pixels; what does not fit goes to a scratch file in the temporary folder. None
         or 0: half of what is free. Changes no bit of the result either.
-    harmonise, harmonise_reference, scaling, temporal, temporal_strength, \
-client, checkpoint
+    scaling
+        Before distances are taken, divide each band by its range (minmax) or by its standard
+        deviation (zscore) over the series. Signatures stay in the input's units.
+    harmonise, harmonise_reference, temporal, temporal_strength, client, checkpoint
         Not available in this version, but for their defaults.
 
     Raises
@@ -106,7 +108,6 @@ client, checkpoint
             name: value
             for name, value in (
                 ("harmonise", harmonise),
-                ("scaling", scaling),
                 ("temporal", temporal),
             )
             if value != "none"
@@ -122,11 +123,12 @@ client, checkpoint
         tol=tol,
         empty=empty,
         order=order,
+        scaling=scaling,
         seed=seed,
         bands=len(series.band_names),
     )
     if isinstance(plan.start, ClassModel):
-        plan.start.check_bands(series.band_names)
+        plan.start.check_series(series)
     backend_name = resolve_engine(engine)
     workers = thread_count(threads)
     monitor = monitor or Monitor()
@@ -135,17 +137,12 @@ client, checkpoint
     monitor.message(f"Engine: {backend_name}, threads: {workers}.")
     if engine == "auto" and backend_name == "numpy":
         monitor.message("With the Python package numba this would be many times faster.")
-    for note in series.notes:
-        monitor.warning(note)
     grids = plan.start.space.code_grids if isinstance(plan.start, ClassModel) else None
     store = series.pixels(
         code_grids=grids, threads=workers, memory_mb=memory_mb, monitor=monitor.part(0.0, 0.4)
     )
     clock.lap("reading")
     store.warn_saturated(series.band_names, monitor)
-    for scene, pixels in zip(series.scenes, store.scene_pixels):
-        if not pixels:
-            monitor.warning(f"Scene '{scene.name}' has no valid pixel.")
     space, start, sample = _seeds(plan, store, monitor)
     clock.lap("seeding")
 
@@ -159,9 +156,11 @@ client, checkpoint
         if plan.order is Order.SIZE:  # those of the last iteration are before its update
             now = backend.step(space.scores(result.centres, result.active, store.scene_count))
             class_pixels = now.counts.sum(axis=0)
-        rows = _numbering(plan, space, result, class_pixels)
+        rows = _numbering(plan, space, result, class_pixels, series.static_bands)
         centres = result.centres[rows]
-        final = backend.step(space.scores(centres, np.ones(len(rows), bool), store.scene_count))
+        scores = space.scores(centres, np.ones(len(rows), bool), store.scene_count)
+        final = backend.step(scores)
+        store.keep_labels(scores, backend, final)
         clock.lap("fitting")
         judging = monitor.part(0.95, 1.0)
         quality = measure_quality(
@@ -188,6 +187,7 @@ client, checkpoint
         centres=centres,
         names=names,
         colours=rgb,
+        static_bands=series.static_bands,
         fit=FitRecord(
             settings=plan.settings(len(start)),
             masks=series.mask_kind.value if any(s.mask for s in series.scenes) else "none",
@@ -200,8 +200,10 @@ client, checkpoint
             inertia=inertia,
             saturated=store.saturated,
             scenes=tuple(
-                SceneRecord(scene.name, scene.date, int(row.sum()), tuple(row.tolist()))
-                for scene, row in zip(series.scenes, final.counts)
+                SceneRecord(
+                    scene.name, scene.date, int(row.sum()), tuple(row.tolist()), tuple(out.tolist())
+                )
+                for scene, row, out in zip(series.scenes, final.counts, store.left_out)
             ),
             quality=quality,
             held_out=fitted.held_out,
@@ -231,7 +233,7 @@ def _seeds(
     sample = canonical_sample(store, plan.seed) if needed else np.empty((len(store.code_grids), 0))
     if isinstance(plan.start, ClassModel):
         return plan.start.space, plan.start.centres, sample
-    space = FeatureSpace.of(store.code_grids, store.statistics)
+    space = FeatureSpace.of(store.code_grids, store.statistics, store.pixels, plan.scaling)
     check_distinct(store, plan.classes, monitor)
     if plan.start is not None:
         return space, space.centres(plan.start), sample
@@ -245,7 +247,11 @@ def _seeds(
 
 
 def _numbering(
-    plan: FitPlan, space: FeatureSpace, result: LloydResult, class_pixels: np.ndarray
+    plan: FitPlan,
+    space: FeatureSpace,
+    result: LloydResult,
+    class_pixels: np.ndarray,
+    static_bands: int,
 ) -> np.ndarray:
     """Return the rows of the centres that stay, in the order of their class numbers."""
     rows = np.flatnonzero(result.active).tolist()
@@ -253,7 +259,9 @@ def _numbering(
         return np.array(rows)
     if plan.order is Order.SIZE:
         return np.array(sorted(rows, key=lambda row: (-int(class_pixels[row]), row)))
-    brightness = [math.fsum(signature) for signature in space.values(result.centres).tolist()]
+    signatures = space.values(result.centres)
+    seen = signatures.shape[1] - static_bands
+    brightness = [math.fsum(signature) for signature in signatures[:, :seen].tolist()]
     return np.array(sorted(rows, key=lambda row: (brightness[row], row)))
 
 

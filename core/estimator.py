@@ -255,6 +255,7 @@ class InterImageKMeans(
             tol=self.tol,
             empty="keep",
             order="seeded",
+            scaling="none",
             seed=int(seed),
             bands=self.n_features_in_,
         )
@@ -268,7 +269,7 @@ class InterImageKMeans(
         self, plan: FitPlan, store: PixelStore
     ) -> tuple[FeatureSpace, np.ndarray, np.ndarray]:
         """Return the space distances are measured in, the first centres, and the sample."""
-        space = FeatureSpace.of(store.code_grids, store.statistics)
+        space = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
         sample = canonical_sample(store, plan.seed)
         shape = plan.classes, len(store.code_grids)
         if not isinstance(self.init, str):

@@ -38,14 +38,13 @@ class Results:
     grid: Grid
 
     @classmethod
-    def of(cls, model: ClassModel, classified: Sequence[ClassifiedScene]) -> Results:
-        """Look at the rasters, at least one; raises RasterError."""
+    def of(cls, model: ClassModel, classified: Sequence[ClassifiedScene], grid: Grid) -> Results:
+        """Put together what scenes, at least one, have on a grid."""
         scenes = tuple(classified)
         often = Counter(scene.date for scene in scenes)
         hectares = [scene.hectares for scene in scenes if scene.hectares is not None]
         known = len(hectares) == len(scenes)
         pixels = np.array([scene.class_pixels for scene in scenes], np.float64)
-        grid = raster.describe(scenes[0].staged).grid
         return cls(
             model=model,
             scenes=scenes,
@@ -67,12 +66,15 @@ class Results:
 
 def maps(results: Results) -> Html:
     """Return small maps of all dates side by side, with the legend of the classes."""
+    rasters = [scene.staged for scene in results.scenes if scene.staged is not None]
+    if not rasters:
+        return section("Maps", element("p", "The series was fitted only: there are no rasters."))
     shortest, longest = _MAP_SIDE
     side = math.isqrt(_MAP_PIXELS // len(results.scenes))
     side = min(max(side, shortest), longest)
     figures = []
-    for scene, label, valid in zip(results.scenes, results.labels, results.valid):
-        preview = raster.read_preview(scene.staged, side)
+    for scene, path, label, valid in zip(results.scenes, rasters, results.labels, results.valid):
+        preview = raster.read_preview(path, side)
         scale = max(1, round(side / max(preview.shape)))
         height, width = (scale * size for size in preview.shape)
         image = picture(
@@ -166,9 +168,17 @@ def signatures(results: Results) -> Html:
         ]
         for row, values in enumerate(centres.tolist())
     )
+    scaled = model.fit.settings.scaling != "none"
+    units = [fixed(unit, decimals([unit])) for unit in model.space.units]
+    text = "The centre of each class in the values of the input, for all dates alike."
+    if scaled:
+        text += (
+            f" Distances were taken after scaling each band by its {summary.scale(model.fit)}: the "
+            "last line of the table says how much of a band counts as 1."
+        )
     return section(
         "Signatures",
-        element("p", "The centre of each class in the values of the input, for all dates alike."),
+        element("p", text),
         _plot(
             "One line for each class over the bands; the table below has the numbers",
             lambda: plots.signature_plot(centres, model.band_names, model.colours),
@@ -178,6 +188,7 @@ def signatures(results: Results) -> Html:
             "Class centres, in the input's units",
             ["Class", "Number", "Pixels", *model.band_names],
             rows,
+            ["Counts as 1", "", "", *units] if scaled else None,
         ),
     )
 
@@ -223,7 +234,8 @@ def quality(results: Results) -> Html:
     if found is None:
         why = "the model's file does not say" if len(used) > 1 else "there is nothing to compare"
         return section("Quality", element("p", f"Not measured: {why}."))
-    between = np.linalg.norm(model.signatures[:, None] - model.signatures[used], axis=2)
+    places = model.signatures / np.array(model.space.units)
+    between = np.linalg.norm(places[:, None] - places[used], axis=2)
     between[used, range(len(used))] = np.inf
     apart, nearest = between.min(axis=1).tolist(), between.argmin(axis=1)
     digits = decimals(apart[row] for row in used)
@@ -256,7 +268,7 @@ def quality(results: Results) -> Html:
             text_columns=[2, 3],
         ),
         table(
-            "Class by class, distances in the input's units",
+            f"Class by class, distances in {summary.distance_unit(model.fit)}",
             [
                 "Class",
                 "Pixels",

@@ -20,7 +20,8 @@ from .monitor import Monitor
 from .palette import Colour
 from .quality import Quality
 from .raster import ClassStyle
-from .scores import FeatureSpace
+from .scores import FeatureSpace, Scaling
+from .valid import LeftOut
 
 if TYPE_CHECKING:
     from .series import Series
@@ -43,16 +44,21 @@ class FitSettings:
     empty: str
     order: str
     seed: int
+    scaling: str = "none"
 
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """A scene of the fit: its valid pixels, and how many of them each class has."""
+    """A scene of the fit: its valid pixels, and how many of them each class has.
+
+    ``left_out`` counts the other pixels for each reason of :class:`~.valid.LeftOut`.
+    """
 
     name: str
     date: dt.date
     valid_pixels: int
     class_pixels: tuple[int, ...]
+    left_out: tuple[int, ...] = (0,) * len(LeftOut)
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,8 @@ class ClassModel:
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
     fit: FitRecord
+    static_bands: int = 0
+    """How many of the bands, the last ones, are the same for every date."""
     run: RunRecord | None = field(default=None)
 
     @property
@@ -159,25 +167,38 @@ class ClassModel:
     ) -> list[Path]:
         """Write ``<scene>_classes.tif`` for each scene; see :func:`iikmc.core.classify.classify`.
 
-        Returns the paths, oldest scene first. ``distance``, ``margin`` and ``client``
-        are not available in this version.
+        ``distance`` and ``margin`` are folders for rasters of the distance to the nearest
+        signature and of how much farther the second nearest is. Returns the paths of the classes,
+        oldest scene first. ``client`` is not available in this version.
         """
-        from .classify import classify
+        from .classify import Folders, classify
         from .files import StagedOutputs
 
-        refuse_unbuilt(distance=distance, margin=margin, client=client)
+        refuse_unbuilt(client=client)
+        extra = [None if path is None else Path(path) for path in (distance, margin)]
         with StagedOutputs() as outputs:
             classified = classify(
                 self,
                 series,
-                folder,
+                Folders(Path(folder), *extra),
                 outputs,
                 engine=engine,
                 threads=threads,
                 memory_mb=memory_mb,
                 monitor=monitor,
             )
-        return [item.path for item in classified]
+        return [item.path for item in classified if item.path is not None]
+
+    def check_series(self, series: Series) -> None:
+        """Raise ModelError unless a series has the model's bands and static features."""
+        if series.static_bands != self.static_bands:
+            names = self.band_names[len(self.band_names) - self.static_bands :]
+            wanted = f"the static features {', '.join(names)}" if names else "no static feature"
+            raise ModelError(
+                f"The model has {wanted}, the series has {series.static_bands}: give the model's "
+                "with STATIC."
+            )
+        self.check_bands(series.band_names)
 
     def check_bands(self, band_names: Sequence[str]) -> None:
         """Raise ModelError unless these are the model's bands: as many, and named alike."""
@@ -242,10 +263,20 @@ class ClassModel:
         fit = asdict(self.fit)
         for scene in fit["scenes"]:
             scene["date"] = scene["date"].isoformat()
+            reasons = zip(LeftOut, scene["left_out"])
+            scene["left_out"] = {reason.value: pixels for reason, pixels in reasons if pixels}
+        space = self.space
+        seen = len(self.band_names) - self.static_bands
         bands = [
-            {"name": name, **asdict(grid), "midpoint": middle}
-            for name, grid, middle in zip(
-                self.band_names, self.space.code_grids, self.space.midpoints
+            {
+                "name": name,
+                "static": place >= seen,
+                **asdict(grid),
+                "midpoint": middle,
+                "unit": unit,
+            }
+            for place, (name, grid, middle, unit) in enumerate(
+                zip(self.band_names, space.code_grids, space.midpoints, space.units)
             )
         ]
         classes = [
@@ -274,12 +305,14 @@ class ClassModel:
         space = FeatureSpace(*zip(*(_coding(band) for band in bands)))
         _need(bool(np.isfinite(space.values(centres)).all()), "centres that are not finite")
         fit["settings"] = FitSettings(**fit["settings"])
+        Scaling(fit["settings"].scaling)
         fit["scenes"] = tuple(
             SceneRecord(
                 scene["name"],
                 dt.date.fromisoformat(scene["date"]),
                 int(scene["valid_pixels"]),
                 tuple(map(int, scene["class_pixels"])),
+                tuple(int(scene.get("left_out", {}).get(reason.value, 0)) for reason in LeftOut),
             )
             for scene in fit["scenes"]
         )
@@ -292,6 +325,8 @@ class ClassModel:
             fit["held_out"] = HeldOut(**fit["held_out"])
         if fit.get("quality") is not None:
             fit["quality"] = Quality.of_json(fit["quality"], len(classes))
+        static = [bool(band.get("static", False)) for band in bands]
+        _need(static == sorted(static) and not static[0], "order of static features")
         return cls(
             band_names=tuple(names[: len(bands)]),
             space=space,
@@ -299,6 +334,7 @@ class ClassModel:
             names=tuple(names[len(bands) :]),
             colours=tuple(_colour(item["colour"]) for item in classes),
             fit=FitRecord(**fit),
+            static_bands=sum(static),
         )
 
 
@@ -307,13 +343,15 @@ def _need(holds: bool, what: str) -> None:
         raise ValueError(f"bad {what}")
 
 
-def _coding(band: dict[str, Any]) -> tuple[CodeGrid, int]:
-    """Return a band's code grid and mid-point; exact scores need both within bounds."""
+def _coding(band: dict[str, Any]) -> tuple[CodeGrid, int, float]:
+    """Return a band's code grid, mid-point and unit; exact scores need them within bounds."""
     grid, midpoint = CodeGrid(band["shift"], band["step"], band["wide"]), band["midpoint"]
+    unit = float(band.get("unit", 1.0))
     _need(type(grid.shift) is int and type(grid.wide) is bool, "code grid")
     _need(2.0**-149 <= grid.step <= 2.0**128 and math.frexp(grid.step)[0] == 0.5, "code step")
     _need(type(midpoint) is int and grid.lowest <= midpoint <= grid.highest, "mid-point")
-    return grid, midpoint
+    _need(2.0**-149 <= unit <= 2.0**160, "unit")
+    return grid, midpoint, unit
 
 
 def _colour(text: str) -> Colour:

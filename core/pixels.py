@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .codes import CodeGrid, CodeStatistics
 from .grid import Grid, Window
 from .monitor import Monitor
+from .scores import Scores
 from .scratch import Shelf, Shelved
+
+if TYPE_CHECKING:
+    from .backends.base import Backend, Partials
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,24 @@ class Block:
         count = self.window.height * self.window.width
         return np.unpackbits(self.packed, count=count).view(bool)
 
-    def spread(self, labels: np.ndarray) -> np.ndarray:
-        """Put the valid pixels' labels in their places: (height, width), 0 elsewhere."""
+    def spread(self, values: np.ndarray, nothing: float = 0) -> np.ndarray:
+        """Put the valid pixels' values in their places: (height, width), ``nothing`` elsewhere."""
         shape = (self.window.height, self.window.width)
         valid = self.valid()
         if valid is None:
-            return labels.reshape(shape)
-        whole = np.zeros(valid.size, labels.dtype)
-        whole[valid] = labels
+            return values.reshape(shape)
+        whole = np.full(valid.size, nothing, values.dtype)
+        whole[valid] = values
         return whole.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labels, from 0, that scores gave each block's pixels, and the step's integer sums."""
+
+    scores: Scores
+    labels: tuple[np.ndarray, ...]
+    partials: Partials
 
 
 class PixelStore:
@@ -77,6 +91,7 @@ class PixelStore:
         self.left_out = left_out
         self._shelf = shelf
         self._own = own
+        self._labelled: Labelled | None = None
 
     @property
     def pixels(self) -> int:
@@ -90,6 +105,17 @@ class PixelStore:
         for block in self.blocks:
             counts[block.scene] += block.pixels
         return counts
+
+    def keep_labels(self, scores: Scores, backend: Backend, partials: Partials) -> Labelled:
+        """Keep what a backend holds after a step over all blocks, for who asks with its scores."""
+        labels = tuple(backend.labels(index) for index in range(len(self.blocks)))
+        self._labelled = Labelled(scores, labels, partials)
+        return self._labelled
+
+    def labelled(self, scores: Scores) -> Labelled | None:
+        """Return what was kept, if these scores gave it."""
+        known = self._labelled
+        return known if known is not None and known.scores.same_as(scores) else None
 
     def serves(self, code_grids: Sequence[CodeGrid] | None) -> bool:
         """Return whether this store is what reading with these grids would give."""
@@ -111,4 +137,5 @@ class PixelStore:
     def close(self) -> None:
         """Free the pixels, and the scratch file if there is one."""
         self.blocks = ()
+        self._labelled = None
         self._shelf.close()

@@ -12,6 +12,7 @@ import numpy as np
 from .errors import ParameterError
 from .lloyd import EmptyRule, Rules, StopRule
 from .model import ClassModel, FitSettings
+from .scores import Scaling
 
 Choice = TypeVar("Choice", bound=enum.Enum)
 
@@ -54,6 +55,7 @@ class FitPlan:
     sample_fraction: float
     rules: Rules
     order: Order
+    scaling: Scaling
     seed: int
 
     @classmethod
@@ -69,6 +71,7 @@ class FitPlan:
         tol: float,
         empty: str,
         order: str,
+        scaling: str,
         seed: int,
         bands: int,
     ) -> FitPlan:
@@ -100,6 +103,15 @@ class FitPlan:
                 "empty is 'drop' with a model to start from, whose class numbers stay as they are: "
                 "choose keep or relocate."
             )
+        scale = _choice(Scaling, "scaling", scaling)
+        if isinstance(start, ClassModel):
+            kept = Scaling(start.fit.settings.scaling)
+            if scale not in (Scaling.NONE, kept):
+                raise ParameterError(
+                    f"scaling is {scale.value!r} with a model to start from, whose scaling "
+                    f"({kept.value}) stays: leave it out."
+                )
+            scale = kept
         rules = Rules(
             int(max_iter),
             _choice(StopRule, "stop_rule", stop_rule),
@@ -114,6 +126,7 @@ class FitPlan:
             sample_fraction=float(sample_fraction),
             rules=rules,
             order=_choice(Order, "order", order),
+            scaling=scale,
             seed=int(seed),
         )
 
@@ -129,6 +142,7 @@ class FitPlan:
             empty=self.rules.empty.value,
             order=self.order.value,
             seed=self.seed,
+            scaling=self.scaling.value,
         )
 
 

@@ -111,7 +111,7 @@ def measure_quality(
 def _yardstick(
     space: FeatureSpace, centres: np.ndarray, counts: np.ndarray, store: PixelStore
 ) -> Yardstick:
-    steps, midpoints = np.sqrt(space.weights), np.array(space.midpoints, np.int64)
+    steps, midpoints = space.steps, np.array(space.midpoints, np.int64)
     signatures = np.where((counts > 0)[:, None], centres * steps, np.inf)
     ends = np.array([(known.minimum, known.maximum) for known in store.statistics])
     corners = (ends - midpoints[:, None]) * steps[:, None]
@@ -160,7 +160,7 @@ def _sample(
     codes = np.concatenate([block.codes.load() for block in blocks], axis=1)
     labels = np.concatenate([backend.labels(index) for index in range(len(blocks))])
     offsets = codes - np.array(space.midpoints, np.int64)[:, None]
-    return offsets * np.sqrt(space.weights)[:, None], labels
+    return offsets * space.steps[:, None], labels
 
 
 def silhouette(positions: np.ndarray, labels: np.ndarray, monitor: Monitor) -> float | None:

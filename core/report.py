@@ -15,6 +15,7 @@ from . import raster, summary
 from .classify import ClassifiedScene
 from .errors import OutputError
 from .exhibits import Results, class_areas, convergence, maps, quality, signatures
+from .grid import Grid
 from .model import ClassModel
 from .monitor import Monitor
 from .page import Html, count, element, fine_share, fixed, join, number, page, section, share, table
@@ -26,6 +27,7 @@ def write_report(
     path: Path,
     model: ClassModel,
     classified: Sequence[ClassifiedScene],
+    grid: Grid,
     *,
     seconds: Sequence[tuple[str, float]] = (),
     title: str = "Classified series",
@@ -33,12 +35,12 @@ def write_report(
 ) -> None:
     """Write the report to exactly ``path``, as a staged output.
 
-    ``classified`` are the rasters made with ``model``, at least one, where they are staged;
-    ``seconds`` says what each step after the fit took. Raises RasterError, OutputError, and
-    Cancelled from the monitor.
+    ``classified`` are the rasters made with ``model`` on ``grid``, at least one, where they are
+    staged, or what a fit says of its scenes; ``seconds`` says what each step after the fit took.
+    Raises RasterError, OutputError, and Cancelled from the monitor.
     """
     monitor = monitor or Monitor()
-    results = Results.of(model, classified)
+    results = Results.of(model, classified, grid)
     parts = [_head(results, title)]
     for part in (maps, class_areas, signatures, convergence, quality):
         monitor.check()
@@ -129,8 +131,16 @@ def _what_ran(results: Results, seconds: Sequence[tuple[str, float]]) -> Html:
     ]
     laps = [*(run.seconds if run else ()), *seconds]
     timing = [(step.capitalize(), fixed(taken, 2)) for step, taken in laps]
+    reasons = {(scene.name, scene.date): summary.left_out(scene) for scene in model.fit.scenes}
     scenes = (
-        (scene.date, scene.name, f"{scene.class_pixels.sum():,}", share(valid), scene.path.name)
+        (
+            scene.date,
+            scene.name,
+            f"{scene.class_pixels.sum():,}",
+            share(valid),
+            reasons.get((scene.name, scene.date), "–"),
+            scene.path.name if scene.path else "–",
+        )
         for scene, valid in zip(results.scenes, results.valid)
     )
     whole = ("All", fixed(sum(taken for _, taken in laps), 2))
@@ -148,9 +158,9 @@ def _what_ran(results: Results, seconds: Sequence[tuple[str, float]]) -> Html:
         ),
         table(
             "Scenes",
-            ["Date", "Scene", "Valid pixels", "Share of the grid", "Raster"],
+            ["Date", "Scene", "Valid pixels", "Share of the grid", "The rest", "Raster"],
             scenes,
-            text_columns=[1, 4],
+            text_columns=[1, 4, 5],
         ),
     )
 

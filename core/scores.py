@@ -8,6 +8,7 @@ in any order, on any machine. A pixel's class is the lowest j with the smallest 
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ from .codes import CodeGrid, CodeStatistics
 _EXACT = 2.0**53
 NEVER = 1 << 53
 """Score of a dropped class: above every score of a class in use."""
+
+
+class Scaling(enum.Enum):
+    """What makes bands alike before distances are taken, in the order of the SCALING parameter."""
+
+    NONE = "none"
+    MINMAX = "minmax"
+    ZSCORE = "zscore"
 
 
 @dataclass(frozen=True)
@@ -39,29 +48,51 @@ class Scores:
         """Number of classes."""
         return int(self.q.shape[1])
 
+    def same_as(self, other: Scores) -> bool:
+        """Return whether others give every pixel the same label, for they are the same."""
+        return all(
+            np.array_equal(mine, theirs)
+            for mine, theirs in (
+                (self.q, other.q),
+                (self.n, other.n),
+                (self.midpoints, other.midpoints),
+            )
+        )
+
 
 @dataclass(frozen=True)
 class FeatureSpace:
     """Where distances are measured: codes of each band about a mid-point, weighted.
 
-    Centres are float64, shape (classes, bands), in codes from the mid-points. A band's weight
-    is the squared step of its codes, so that distances are those of the values.
+    Centres are float64, shape (classes, bands), in codes from the mid-points. ``units`` say how
+    much of each band, in the input's units, counts as a distance of 1.
     """
 
     code_grids: tuple[CodeGrid, ...]
     midpoints: tuple[int, ...]
+    units: tuple[float, ...]
 
     @classmethod
     def of(
-        cls, code_grids: Sequence[CodeGrid], statistics: Sequence[CodeStatistics]
+        cls,
+        code_grids: Sequence[CodeGrid],
+        statistics: Sequence[CodeStatistics],
+        pixels: int,
+        scaling: Scaling = Scaling.NONE,
     ) -> FeatureSpace:
-        """Return the space of a series: mid-points are the medians."""
-        return cls(tuple(code_grids), tuple(item.median for item in statistics))
+        """Return the space of a series of so many pixels: mid-points are the medians."""
+        units = [_unit(grid, known, pixels, scaling) for grid, known in zip(code_grids, statistics)]
+        return cls(tuple(code_grids), tuple(item.median for item in statistics), tuple(units))
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Distance between two codes of each band, float64."""
+        return np.array([grid.step / unit for grid, unit in zip(self.code_grids, self.units)])
 
     @property
     def weights(self) -> np.ndarray:
-        """Weight of each band, float64."""
-        return np.array([grid.step * grid.step for grid in self.code_grids])
+        """Weight of each band in squared distances, float64."""
+        return self.steps * self.steps
 
     def scale(self) -> float:
         """Return the largest power of two that keeps every partial sum below 2^53."""
@@ -121,7 +152,7 @@ class FeatureSpace:
         counts: np.ndarray,
         statistics: Sequence[CodeStatistics],
     ) -> float:
-        """Return the sum of squared distances to the classes' centres, in squared units.
+        """Return the sum of squared distances to the classes' centres.
 
         Exact up to one rounding: Σ w (Σ x² − 2 Σ_j c_j S_j + Σ_j N_j c_j²) in rationals.
         """
@@ -136,3 +167,14 @@ class FeatureSpace:
                 part += centre * (count * centre - 2 * (int(sums[row, band]) - middle * count))
             total += Fraction(weight) * part
         return float(total)
+
+
+def _unit(grid: CodeGrid, known: CodeStatistics, pixels: int, scaling: Scaling) -> float:
+    """Return what counts as 1: the range or the standard deviation of a band that has one."""
+    codes = 0.0
+    if scaling is Scaling.MINMAX:
+        codes = float(known.maximum - known.minimum)
+    elif scaling is Scaling.ZSCORE:
+        squares = pixels * known.total_squares - known.total * known.total
+        codes = math.sqrt(Fraction(squares, pixels * pixels))
+    return codes * grid.step if codes else 1.0

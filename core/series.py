@@ -28,6 +28,7 @@ from .places import Area, Extent
 from .placing import RESAMPLE, GridRule, check_overlap, check_same_grid, place, series_grid
 from .raster import RasterInfo, Source, geometries_in
 from .reading import read_pixels
+from .valid import LeftOut
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Series:
         self.area = tuple(area)
         """Polygons, as GeoJSON in the grid's CRS, outside of which nothing counts; or none."""
         self.notes = tuple(notes)
-        """What may not be meant as it was given, in sentences; a fit passes them on as warnings."""
+        """What may not be meant as it was given, in sentences; warnings when pixels are read."""
         self._store: PixelStore | None = None
 
     def __enter__(self) -> Series:
@@ -96,6 +97,10 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.scenes)
+
+    def rename_bands(self, names: Sequence[str]) -> None:
+        """Call the scenes' bands what a model calls them."""
+        self.band_names = (*names, *self.band_names[len(names) :])
 
     @property
     def static_bands(self) -> int:
@@ -125,8 +130,27 @@ class Series:
         wanted = tuple(code_grids) if code_grids is not None else None
         if self._store is None or not self._store.serves(wanted):
             self.close()
-            self._store = read_pixels(self, wanted, threads, memory_mb, monitor or Monitor())
+            monitor = monitor or Monitor()
+            self._store = read_pixels(self, wanted, threads, memory_mb, monitor)
+            self._tell(self._store, monitor)
         return self._store
+
+    def _tell(self, store: PixelStore, monitor: Monitor) -> None:
+        """Say of each scene when it was taken, how much of it counts, and why the rest does not."""
+        for note in self.notes:
+            monitor.warning(note)
+        total = self.grid.height * self.grid.width
+        for scene, valid, counts in zip(self.scenes, store.scene_pixels, store.left_out):
+            shares = [
+                f"{count / total:.1%} {reason.words}"
+                for reason, count in zip(LeftOut, counts.tolist())
+                if count
+            ]
+            why = f" ({', '.join(shares)})" if shares else ""
+            when = f"Scene '{scene.name}', {scene.date} {scene.date_origin}"
+            monitor.message(f"{when}: {valid / total:.1%} valid{why}.")
+            if not valid:
+                monitor.warning(f"Scene '{scene.name}' has no valid pixel{why}.")
 
     def close(self) -> None:
         """Free the pixels, and the scratch file if there is one."""

@@ -6,9 +6,10 @@ import datetime as dt
 import math
 from collections.abc import Iterable
 
-from .model import ClassModel, FitRecord, FitSettings
-from .page import count, fine_share, fixed, listing, number
+from .model import ClassModel, FitRecord, FitSettings, SceneRecord
+from .page import count, fine_share, fixed, listing, number, share
 from .quality import Quality
+from .valid import LeftOut
 
 _TREND = 10
 
@@ -36,6 +37,12 @@ _EMPTY = {
     "relocate": "get the pixel farthest from all centres",
     "drop": "are dropped",
 }
+_SCALING = {
+    "none": "none",
+    "minmax": "range of each band to 1",
+    "zscore": "standard deviation of each band to 1",
+}
+_SCALE = {"minmax": "range", "zscore": "standard deviation"}
 _ORDER = {
     "brightness": "by brightness, darkest first",
     "size": "by size, largest first",
@@ -53,6 +60,7 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
     if settings.strategy == "mini-batch":
         stop = f"the smoothed inertia of the batches no longer falls; on the sample, when {stop}"
     rows = [
+        ("Scaling of the bands", _SCALING.get(settings.scaling, settings.scaling)),
         ("Classes asked for", f"{settings.classes:,}"),
         ("First centres", _INIT.get(settings.init, settings.init)),
         ("Pixels used", strategy.format(share=fine_share(settings.sample_fraction))),
@@ -63,6 +71,28 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
         ("Seed", f"{settings.seed}"),
     ]
     return rows if settings.init != "model" else [row for row in rows if row[0] != "Class numbers"]
+
+
+def scale(fit: FitRecord) -> str:
+    """Return what each band was divided by, in words."""
+    return _SCALE.get(fit.settings.scaling, "1")
+
+
+def distance_unit(fit: FitRecord) -> str:
+    """Return what distances are measured in."""
+    scaled = fit.settings.scaling != "none"
+    return f"{scale(fit)}s of the bands" if scaled else "the input's units"
+
+
+def left_out(scene: SceneRecord) -> str:
+    """Return what shares of a scene's grid do not count, and why."""
+    total = scene.valid_pixels + sum(scene.left_out)
+    shares = (
+        f"{share(pixels / total)} {reason.words}"
+        for reason, pixels in zip(LeftOut, scene.left_out)
+        if pixels
+    )
+    return ", ".join(shares) or "–"
 
 
 def masks(fit: FitRecord) -> str:

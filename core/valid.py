@@ -29,6 +29,11 @@ class LeftOut(enum.Enum):
     MASK = "mask"
     STATIC = "static"
 
+    @property
+    def words(self) -> str:
+        """How a sentence says it, after a share."""
+        return _WORDS[self]
+
 
 class AreaMask:
     """Which pixels of a grid have their centre in the series' area, kept as bits."""
@@ -144,4 +149,11 @@ class SceneReader:
         return valid
 
 
+_WORDS = {
+    LeftOut.AREA: "outside the area",
+    LeftOut.OUTSIDE: "outside the scene",
+    LeftOut.NODATA: "nodata",
+    LeftOut.MASK: "masked",
+    LeftOut.STATIC: "without static features",
+}
 _PLACE = {reason: place for place, reason in enumerate(LeftOut)}

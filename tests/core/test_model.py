@@ -44,7 +44,7 @@ def models(draw):
         st.booleans(),
     )
     coding = [
-        (grid, draw(st.integers(grid.lowest, grid.highest)))
+        (grid, draw(st.integers(grid.lowest, grid.highest)), draw(st.sampled_from([1.0, 0.3])))
         for grid in draw(st.lists(grids, min_size=bands, max_size=bands))
     ]
     rows = st.lists(st.lists(FINITE, min_size=bands, max_size=bands), min_size=1)
@@ -75,7 +75,7 @@ def a_model():
     grids = (CodeGrid(0, 1.0), CodeGrid(-3, 2.0**-7, wide=True))
     return ClassModel(
         band_names=("red", "nir"),
-        space=FeatureSpace(grids, (5, -40)),
+        space=FeatureSpace(grids, (5, -40), (1.0, 2.5)),
         centres=np.array([[1.5, -2.0], [0.1, 7.0], [3.0, 1 / 3]]),
         names=("Class 1", "Wasser", "森"),
         colours=((1, 2, 3), (4, 5, 6), (7, 8, 9)),

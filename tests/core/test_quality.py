@@ -207,7 +207,7 @@ def test_any_backend_measures_the_same_integers(data, seed, monkeypatch):
     tally = CodeTally((grid,) * bands)
     for codes in scenes:
         tally.add(codes)
-    space = FeatureSpace.of((grid,) * bands, tally.statistics())
+    space = FeatureSpace.of((grid,) * bands, tally.statistics(), tally.pixels)
     centres = rng.normal(0, top / 2, (classes, bands))
     centres[1:] = np.where(rng.random((classes - 1, 1)) < 0.3, np.round(centres[1:]), centres[1:])
     # Steps and signatures of no round numbers, another for each scene: roundings must agree too.
@@ -230,7 +230,7 @@ def test_any_backend_measures_the_same_integers(data, seed, monkeypatch):
 
 def test_the_integers_are_the_rounded_measures():
     codes = np.array([[0, 3, 7, 8]], np.uint16)
-    space = FeatureSpace((CodeGrid(0, 1.0),), (4,))
+    space = FeatureSpace((CodeGrid(0, 1.0),), (4,), (1.0,))
     centres = np.array([[-3.5], [3.5], [900.0]])
     yardstick = Yardstick(
         centres[None].repeat(2, 0), np.ones((2, 1)), np.array([4]), 2.0**20, 2.0**30

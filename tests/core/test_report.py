@@ -100,7 +100,8 @@ def label_rasters(folder, classes, count=3, seed=0):
 
 def model_of(scenes, bands=("B2", "B8"), names=None):
     classes = len(scenes[0].class_pixels)
-    space = FeatureSpace((CodeGrid(0, 1.0),) * len(bands), (1000,) * len(bands))
+    grids = (CodeGrid(0, 1.0),) * len(bands)
+    space = FeatureSpace(grids, (1000,) * len(bands), (1.0,) * len(bands))
     settings = FitSettings(
         classes=classes,
         init="k-means++",
@@ -119,6 +120,7 @@ def model_of(scenes, bands=("B2", "B8"), names=None):
             scene.date,
             int(scene.class_pixels.sum()),
             tuple(scene.class_pixels.tolist()),
+            (0, 0, 15, HEIGHT * WIDTH - int(scene.class_pixels.sum()) - 15, 0),
         )
         for scene in scenes
     )
@@ -163,7 +165,7 @@ def scenes(tmp_path):
 def written(tmp_path, model, scenes, **options):
     path = tmp_path / "staged" / "report.html"
     path.parent.mkdir(exist_ok=True)
-    report.write_report(path, model, scenes, **options)
+    report.write_report(path, model, scenes, GRID, **options)
     assert [item.name for item in path.parent.iterdir()] == ["report.html"]
     return path.read_text("utf-8")
 
@@ -317,6 +319,7 @@ def test_what_ran_is_told(tmp_path, scenes):
         "scene_20180630",
         "540",
         "90.0\N{NO-BREAK SPACE}%",
+        "2.5\N{NO-BREAK SPACE}% nodata, 7.5\N{NO-BREAK SPACE}% masked",
         "scene_20180630_classes.tif",
     ]
 
@@ -446,7 +449,7 @@ def test_the_largest_series_stays_below_ten_megabytes(tmp_path):
 
 def test_an_unwritable_place_is_an_output_error(tmp_path, scenes):
     with pytest.raises(OutputError, match=r"report\.html"):
-        report.write_report(tmp_path / "missing" / "report.html", model_of(scenes), scenes)
+        report.write_report(tmp_path / "missing" / "report.html", model_of(scenes), scenes, GRID)
 
 
 class Cancelling(Monitor):
@@ -464,5 +467,5 @@ class Cancelling(Monitor):
 def test_a_cancel_leaves_no_file(tmp_path, scenes, after):
     path = tmp_path / "report.html"
     with pytest.raises(Cancelled):
-        report.write_report(path, model_of(scenes), scenes, monitor=Cancelling(after))
+        report.write_report(path, model_of(scenes), scenes, GRID, monitor=Cancelling(after))
     assert not path.exists()

@@ -27,8 +27,9 @@ def spaces(draw: st.DrawFn) -> FeatureSpace:
     """Draw a space of up to 64 bands with mid-points anywhere in their codes."""
     grids = draw(st.lists(CODE_GRIDS, min_size=1, max_size=4))
     middles = [draw(st.integers(grid.lowest, grid.highest)) for grid in grids]
+    units = [draw(st.sampled_from([1.0, grid.step * 777.7])) for grid in grids]
     times = draw(st.sampled_from([1, 16]))
-    return FeatureSpace(tuple(grids * times), tuple(middles * times))
+    return FeatureSpace(tuple(grids * times), tuple(middles * times), tuple(units * times))
 
 
 @given(space=spaces(), data=st.data())
@@ -72,7 +73,7 @@ def test_scores_order_pixels_as_distances_do(space, data):
 
 
 def test_a_dropped_class_loses_to_every_other():
-    space = FeatureSpace((CodeGrid(0, 1.0),) * 2, (0, 65_535))
+    space = FeatureSpace((CodeGrid(0, 1.0),) * 2, (0, 65_535), (1.0, 1.0))
     centres = np.array([[65_535.0, -65_535.0], [0.0, 0.0]])
     scores = space.scores(centres, np.array([True, False]), 3)
     assert scores.q.shape == (3, 2, 2)
@@ -83,6 +84,7 @@ def test_a_dropped_class_loses_to_every_other():
 
 
 def test_values_and_centres_are_inverse():
-    space = FeatureSpace((CodeGrid(-32_768, 1.0), CodeGrid(100, 2.0**-20, True)), (33_000, -5))
+    grids = CodeGrid(-32_768, 1.0), CodeGrid(100, 2.0**-20, True)
+    space = FeatureSpace(grids, (33_000, -5), (1.0, 2.5))
     values = np.array([[-20.0, 0.25], [1234.5, -0.125]])
     np.testing.assert_array_equal(space.values(space.centres(values)), values)

@@ -15,7 +15,7 @@ from iikmc.core.seeding import kmeans_plus_plus, minmax_midpoints, smallest_spec
 def test_minmax_midpoints_cut_each_range_into_equal_parts(make_scene):
     values = np.array([[[0, 80, 40]], [[1000, 1000, 1003]]], np.uint16)
     store = open_series([make_scene("s_2020-01-01", values)]).pixels()
-    space = FeatureSpace.of(store.code_grids, store.statistics)
+    space = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
     found = space.values(minmax_midpoints(space, store.statistics, 4))
     np.testing.assert_allclose(found[:, 0], [10, 30, 50, 70])
     np.testing.assert_allclose(found[:, 1], [1000.375, 1001.125, 1001.875, 1002.625])
@@ -27,7 +27,7 @@ def test_kmeans_plus_plus_finds_separate_groups_and_follows_the_seed(make_scene)
     values = middles[rng.integers(0, 4, (30, 40))].transpose(2, 0, 1)
     values = (values + rng.integers(-20, 21, values.shape)).astype(np.uint16)
     store = open_series([make_scene("s_2020-01-01", values)]).pixels()
-    space = FeatureSpace.of(store.code_grids, store.statistics)
+    space = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
     sample = canonical_sample(store, 0)
 
     def start(seed: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_kmeans_plus_plus_finds_separate_groups_and_follows_the_seed(make_scene)
 def test_kmeans_plus_plus_fills_up_when_the_sample_has_too_few_spectra(make_scene):
     values = np.array([[5, 5, 5, 5, 9, 7]], np.uint16)
     store = open_series([make_scene("s_2020-01-01", values)]).pixels()
-    space = FeatureSpace.of(store.code_grids, store.statistics)
+    space = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
     sample = np.full((1, 4), 5)
 
     def spectra() -> np.ndarray:

@@ -46,7 +46,7 @@ def fit_of(changed, *, converged=True, shift=None, settings=SETTINGS, **others):
 
 
 def model_of(fit):
-    space = FeatureSpace((CodeGrid(0, 1.0),) * 2, (100, 100))
+    space = FeatureSpace((CodeGrid(0, 1.0),) * 2, (100, 100), (1.0, 1.0))
     names = ("Water", "Forest", "Bare")
     return ClassModel(("B2", "B8"), space, np.zeros((3, 2)), names, colours(3), fit)
 

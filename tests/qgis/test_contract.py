@@ -17,12 +17,19 @@ from qgis.core import (
 from iikmc import classFactory
 
 # Key: kind, default, optional.
-PARAMETERS = {
+READING = {
     "INPUT": ("multilayer", None, False),
     "MASKS": ("multilayer", None, True),
     "MASK_KIND": ("enum", 0, False),
     "BANDS": ("string", "", True),
+    "STATIC": ("multilayer", None, True),
     "DATES": ("string", "", True),
+    "EXTENT": ("extent", None, True),
+    "AREA": ("source", None, True),
+    "GRID": ("enum", 0, False),
+}
+FITTING = {
+    "SCALING": ("enum", 0, False),
     "CLASSES": ("number", 8, False),
     "INIT": ("enum", 0, False),
     "MODEL_IN": ("file", None, True),
@@ -33,17 +40,47 @@ PARAMETERS = {
     "TOLERANCE": ("number", 0.0001, False),
     "EMPTY": ("enum", 0, False),
     "ORDER": ("enum", 0, False),
+}
+RUNNING = {
     "ENGINE": ("enum", 0, False),
     "THREADS": ("number", 0, False),
     "MEMORY_MB": ("number", 0, False),
-    "SEED": ("number", 0, False),
+}
+SEED = {"SEED": ("number", 0, False)}
+LAYERS = {
     "LOAD": ("boolean", True, False),
     "OUTPUT": ("folderDestination", None, False),
-    "MODEL": ("fileDestination", None, True),
-    "REPORT": ("fileDestination", None, True),
 }
-OPTIONS = {"MASK_KIND": 5, "INIT": 3, "STRATEGY": 4, "STOP_RULE": 2, "EMPTY": 3, "ORDER": 3}
-OPTIONS["ENGINE"] = 5
+REPORT = {"REPORT": ("fileDestination", None, True)}
+PARAMETERS = {
+    "classifyseries": {
+        **READING,
+        **FITTING,
+        **RUNNING,
+        **SEED,
+        **LAYERS,
+        "MODEL": ("fileDestination", None, True),
+        **REPORT,
+    },
+    "fitmodel": {
+        **READING,
+        **FITTING,
+        **RUNNING,
+        **SEED,
+        "MODEL": ("fileDestination", None, False),
+        **REPORT,
+    },
+    "applymodel": {
+        **READING,
+        "MODEL": ("file", None, False),
+        **RUNNING,
+        **LAYERS,
+        "DISTANCE": ("folderDestination", None, True),
+        "MARGIN": ("folderDestination", None, True),
+    },
+}
+OPTIONS = {"MASK_KIND": 5, "GRID": 3, "SCALING": 3, "INIT": 3, "STRATEGY": 4, "STOP_RULE": 2}
+OPTIONS |= {"EMPTY": 3, "ORDER": 3, "ENGINE": 5}
 NUMBERS = (
     "CLASSES_FOUND",
     "ITERATIONS",
@@ -56,7 +93,8 @@ NUMBERS = (
 
 def test_provider(plugin):
     provider = QgsApplication.processingRegistry().providerById("iikmc")
-    assert [algorithm.id() for algorithm in provider.algorithms()] == ["iikmc:classifyseries"]
+    found = {algorithm.id() for algorithm in provider.algorithms()}
+    assert found >= {f"iikmc:{name}" for name in PARAMETERS}
     assert provider.versionInfo()
     assert not provider.icon().isNull()
     assert not provider.problem
@@ -84,23 +122,28 @@ def test_a_missing_package_is_said_in_the_window(plugin, qgis_iface, monkeypatch
         plugin.initProcessing()
 
 
-def test_parameters(algorithm):
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters(plugin, name):
     optional = QgsProcessingParameterDefinition.Flag.FlagOptional
     found = {
         item.name(): (item.type(), item.defaultValue(), bool(item.flags() & optional))
-        for item in algorithm.parameterDefinitions()
+        for item in algorithm_of(name).parameterDefinitions()
     }
-    assert list(found) == list(PARAMETERS)
-    assert found == PARAMETERS
+    assert list(found) == list(PARAMETERS[name])
+    assert found == PARAMETERS[name]
 
 
-def test_enums_take_the_index_and_declare_every_option(algorithm):
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_enums_take_the_index_and_declare_every_option(plugin, name):
     enums = {
         item.name(): item
-        for item in algorithm.parameterDefinitions()
+        for item in algorithm_of(name).parameterDefinitions()
         if isinstance(item, QgsProcessingParameterEnum)
     }
-    assert {name: len(item.options()) for name, item in enums.items()} == OPTIONS
+    assert enums
+    assert {key: len(item.options()) for key, item in enums.items()} == {
+        key: count for key, count in OPTIONS.items() if key in PARAMETERS[name]
+    }
     assert not any(item.usesStaticStrings() for item in enums.values())
 
 
@@ -118,19 +161,25 @@ def test_outputs(algorithm):
     assert all(kinds[key] is QgsProcessingOutputNumber for key in NUMBERS)
 
 
-def test_optional_outputs_are_not_made_unasked(algorithm):
-    for key in ("MODEL", "REPORT"):
-        assert not algorithm.parameterDefinition(key).createByDefault()
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("classifyseries", ("MODEL", "REPORT")), ("applymodel", ("DISTANCE", "MARGIN"))],
+)
+def test_optional_outputs_are_not_made_unasked(plugin, name, keys):
+    for key in keys:
+        assert not algorithm_of(name).parameterDefinition(key).createByDefault()
 
 
-def test_help(algorithm):
-    assert algorithm.group() == "Classify"
-    assert algorithm.shortHelpString()
-    assert "k-means" in algorithm.tags()
-    assert not algorithm.icon().isNull()
-    for item in algorithm.parameterDefinitions():
-        assert len(item.help()) > 20, item.name()
-        assert item.description() and item.description() != item.name()
+def test_every_algorithm_has_help_tags_icon_and_group(plugin):
+    provider = QgsApplication.processingRegistry().providerById("iikmc")
+    for algorithm in provider.algorithms():
+        assert algorithm.group() and algorithm.groupId(), algorithm.name()
+        assert algorithm.shortHelpString() and algorithm.shortDescription(), algorithm.name()
+        assert len(algorithm.tags()) > 3
+        assert not algorithm.icon().isNull()
+        for item in algorithm.parameterDefinitions():
+            assert len(item.help()) > 20, (algorithm.name(), item.name())
+            assert item.description() and item.description() != item.name()
 
 
 def test_advanced_are_the_rarely_used(algorithm):
@@ -142,3 +191,8 @@ def test_advanced_are_the_rarely_used(algorithm):
         *("INPUT", "MASKS", "MASK_KIND", "BANDS", "DATES", "CLASSES"),
         *("LOAD", "OUTPUT", "MODEL", "REPORT"),
     ]
+
+
+def algorithm_of(name):
+    """Return a registered algorithm of the plugin."""
+    return QgsApplication.processingRegistry().algorithmById(f"iikmc:{name}")

@@ -1,0 +1,78 @@
+"""What a run may use: engine, threads and memory, none of which changes a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingParameterNumber,
+)
+
+from ..core.backends.base import ENGINES, resolve_engine
+from ..core.parallel import thread_count
+from ..core.scratch import memory_limit
+from .base import IikmcAlgorithm, enum_parameter, tr
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What ENGINE, THREADS and MEMORY_MB say."""
+
+    engine: str
+    threads: int
+    memory_mb: int
+
+    def check(self) -> None:
+        """Raise EngineError or ParameterError where a run would."""
+        resolve_engine(self.engine)
+        thread_count(self.threads)
+        memory_limit(self.memory_mb)
+
+
+def add_run_parameters(algorithm: IikmcAlgorithm) -> None:
+    """Declare ENGINE, THREADS and MEMORY_MB."""
+    integer = QgsProcessingParameterNumber.Type.Integer
+    algorithm.add(
+        enum_parameter(
+            "ENGINE",
+            tr("Engine"),
+            [
+                tr("Auto: the fastest that is installed"),
+                tr("NumPy"),
+                tr("Numba"),
+                tr("CuPy: NVIDIA GPU (not in this version)"),
+                tr("Dask (not in this version)"),
+            ],
+        ),
+        tr("What does the arithmetic. All give exactly the same classes."),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber("THREADS", tr("Threads (0: all cores)"), integer, 0, False, 0),
+        tr("How many processor threads to use; 0: as many as there are cores."),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber(
+            "MEMORY_MB", tr("Memory for pixels (MB)"), integer, 0, False, 0
+        ),
+        tr(
+            "Pixels beyond it go to a scratch file in the temporary folder, which is slower but "
+            "gives the same classes; 0: half of the memory that is free."
+        ),
+        advanced=True,
+    )
+
+
+def take_run(
+    algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext
+) -> RunOptions:
+    """Return what a run may use as plain data."""
+    return RunOptions(
+        engine=ENGINES[algorithm.parameterAsEnum(parameters, "ENGINE", context)],
+        threads=algorithm.parameterAsInt(parameters, "THREADS", context),
+        memory_mb=algorithm.parameterAsInt(parameters, "MEMORY_MB", context),
+    )
