@@ -38,7 +38,8 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
         ranges = zip(*by_block(look, len(samples), threads))
         code_grids = [functools.reduce(ValueRange.merge, parts).code_grid() for parts in ranges]
     shelf = Shelf(sys.maxsize)
-    code = Coder(code_grids, shelf)
+    blocks = -(-len(samples) // _BLOCK_SAMPLES)
+    code = Coder(code_grids, shelf, {0: blocks})
 
     def put(rows: slice) -> Block:
         window = Window(rows.start, 0, rows.stop - rows.start, 1)
@@ -50,7 +51,8 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
         Grid("", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, len(samples)),
         1,
         code_grids,
-        code.tally.statistics(),
+        code.statistics(),
+        code.scene_statistics(1),
         code.saturated,
         np.zeros((1, len(LeftOut)), np.int64),
         own,

@@ -23,6 +23,7 @@ from .parallel import ordered_map, thread_count
 from .pixels import Block, Labelled, PixelStore
 from .raster import LabelWriter
 from .raster.values import ValueWriter
+from .scene_space import SceneSpace
 from .series import Series
 
 SUFFIX = "_classes.tif"
@@ -98,8 +99,9 @@ def classify(
         code_grids=model.space.code_grids, threads=workers, memory_mb=memory_mb, monitor=reading
     )
     store.warn_saturated(series.band_names, monitor)
-    labelled = _labelled(model, store, name, workers, monitor)
-    write = _SceneWriter(model, series, store, labelled, folders, outputs)
+    space = SceneSpace.plain(model.space, store.scene_count)
+    labelled = _labelled(model, space, store, name, workers, monitor)
+    write = _SceneWriter(model, space, series, store, labelled, folders, outputs)
     writing = monitor.part(0.4, 1.0)
     with ThreadPoolExecutor(workers) as pool:
         return list(
@@ -116,11 +118,16 @@ def classify(
 
 
 def _labelled(
-    model: ClassModel, store: PixelStore, engine: str, threads: int, monitor: Monitor
+    model: ClassModel,
+    space: SceneSpace,
+    store: PixelStore,
+    engine: str,
+    threads: int,
+    monitor: Monitor,
 ) -> Labelled:
     """Return the labels of all blocks: those of the fit that has just been, or new ones."""
     active = np.ones(len(model.centres), bool)
-    scores = model.space.scores(model.centres, active, store.scene_count)
+    scores = space.scores(model.centres, active)
     known = store.labelled(scores)
     if known is not None:
         return known
@@ -137,7 +144,10 @@ def fitted_scenes(
 ) -> list[ClassifiedScene]:
     """Return what a model's classes are in the scenes of a series, without writing rasters."""
     store = series.pixels(code_grids=model.space.code_grids, threads=threads, monitor=monitor)
-    labelled = _labelled(model, store, resolve_engine(engine), thread_count(threads), monitor)
+    space = SceneSpace.plain(model.space, store.scene_count)
+    labelled = _labelled(
+        model, space, store, resolve_engine(engine), thread_count(threads), monitor
+    )
     areas = [ClassAreas(series.grid, len(model.centres)) for _ in series.scenes]
     for block, labels in zip(store.blocks, labelled.labels):
         monitor.check()
@@ -178,13 +188,15 @@ class _SceneWriter:
     def __init__(
         self,
         model: ClassModel,
+        space: SceneSpace,
         series: Series,
         store: PixelStore,
         labelled: Labelled,
         folders: Folders,
         outputs: StagedOutputs,
     ) -> None:
-        self._model, self._series, self._labelled = model, series, labelled
+        self._model, self._space, self._series = model, space, series
+        self._labelled = labelled
         self._grid, self._folders, self._outputs = store.grid, folders, outputs
         self._blocks: list[list[tuple[int, Block]]] = [[] for _ in series.scenes]
         for index, block in enumerate(store.blocks):
@@ -216,7 +228,7 @@ class _SceneWriter:
                 classes.write(block.window, labels)
                 areas.add(block.window, labels)
                 if measures:
-                    found = nearness(self._model.space, self._model.centres, block)
+                    found = nearness(self._space, self._model.centres, block)
                     for row, writer in measures:
                         writer.write(block.window, block.spread(found[row], np.nan))
                 self._written[rank] += 1

@@ -19,6 +19,7 @@ from .pixels import PixelStore
 from .plan import FitPlan, Init, Order
 from .quality import measure_quality
 from .sampling import canonical_sample
+from .scene_space import SceneSpace
 from .scores import FeatureSpace
 from .seeding import check_distinct, kmeans_plus_plus, minmax_midpoints, smallest_spectra
 from .series import Series
@@ -154,11 +155,11 @@ def cluster(
         result = fitted.last
         class_pixels = result.class_pixels
         if plan.order is Order.SIZE:  # those of the last iteration are before its update
-            now = backend.step(space.scores(result.centres, result.active, store.scene_count))
+            now = backend.step(space.scores(result.centres, result.active))
             class_pixels = now.counts.sum(axis=0)
-        rows = _numbering(plan, space, result, class_pixels, series.static_bands)
+        rows = _numbering(plan, space.features, result, class_pixels, series.static_bands)
         centres = result.centres[rows]
-        scores = space.scores(centres, np.ones(len(rows), bool), store.scene_count)
+        scores = space.scores(centres, np.ones(len(rows), bool))
         final = backend.step(scores)
         store.keep_labels(scores, backend, final)
         clock.lap("fitting")
@@ -170,7 +171,7 @@ def cluster(
     finally:
         backend.close()
     counts = final.counts.sum(axis=0)
-    inertia = space.inertia(centres, final.sums.sum(axis=0), counts, store.statistics)
+    inertia = space.inertia(centres, final, store.scene_statistics)
     monitor.progress(1.0)
     if not result.converged:
         monitor.warning(
@@ -183,7 +184,7 @@ def cluster(
     names, rgb = _names_and_colours(plan, rows)
     return ClassModel(
         band_names=series.band_names,
-        space=space,
+        space=space.features,
         centres=centres,
         names=names,
         colours=rgb,
@@ -227,23 +228,29 @@ class _Clock:
 
 def _seeds(
     plan: FitPlan, store: PixelStore, monitor: Monitor
-) -> tuple[FeatureSpace, np.ndarray, np.ndarray]:
+) -> tuple[SceneSpace, np.ndarray, np.ndarray]:
     """Return the space distances are measured in, the first centres, and the sample."""
-    needed = plan.init is Init.KMEANS_PLUS_PLUS or plan.rules.empty is EmptyRule.RELOCATE
-    sample = canonical_sample(store, plan.seed) if needed else np.empty((len(store.code_grids), 0))
     if isinstance(plan.start, ClassModel):
-        return plan.start.space, plan.start.centres, sample
-    space = FeatureSpace.of(store.code_grids, store.statistics, store.pixels, plan.scaling)
-    check_distinct(store, plan.classes, monitor)
+        features = plan.start.space
+    else:
+        features = FeatureSpace.of(store.code_grids, store.statistics, store.pixels, plan.scaling)
+        check_distinct(store, plan.classes, monitor)
+    space = SceneSpace.plain(features, store.scene_count)
+    sample = np.empty((len(store.code_grids), 0))
+    if plan.init is Init.KMEANS_PLUS_PLUS or plan.rules.empty is EmptyRule.RELOCATE:
+        sample = space.positions(*canonical_sample(store, plan.seed))
+    if isinstance(plan.start, ClassModel):
+        return space, plan.start.centres, sample
     if plan.start is not None:
-        return space, space.centres(plan.start), sample
+        return space, features.centres(plan.start), sample
     if plan.init is Init.MINMAX:
-        return space, minmax_midpoints(space, store.statistics, plan.classes), sample
+        return space, minmax_midpoints(space.spreads(store), plan.classes), sample
 
     def spectra() -> np.ndarray:  # the sample may hold all but one of the classes
-        return smallest_spectra(store, 2 * plan.classes, monitor)
+        return space.positions(smallest_spectra(store, 2 * plan.classes, monitor).T, 0).T
 
-    return space, kmeans_plus_plus(space, sample, plan.classes, plan.seed, spectra), sample
+    centres = kmeans_plus_plus(space.weights, sample, plan.classes, plan.seed, spectra)
+    return space, centres, sample
 
 
 def _numbering(

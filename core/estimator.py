@@ -23,6 +23,7 @@ from .parallel import thread_count
 from .pixels import PixelStore
 from .plan import MOST_CLASSES, FitPlan, Init
 from .sampling import canonical_sample
+from .scene_space import SceneSpace
 from .scores import FeatureSpace, Scores
 from .seeding import kmeans_plus_plus, minmax_midpoints, smallest_spectra
 from .strategies import run_strategy
@@ -136,18 +137,16 @@ class InterImageKMeans(
         space, start, drawn = self._seeds(plan, store)
         with contextlib.closing(open_backend(engine, threads)) as backend:
             fitted = run_strategy(plan, backend, store, space, start, drawn, threads, Monitor())
-            self._space = space
-            self.cluster_centers_ = space.values(fitted.last.centres)
+            self._space = space.features
+            self.cluster_centers_ = self._space.values(fitted.last.centres)
             final = backend.step(self._scores())
             self.labels_ = self._labels(samples, store, backend)
         self._counts = np.bincount(self.labels_, minlength=self.n_clusters)
         if any(grid.wide for grid in store.code_grids):
             self.inertia_ = self._inertia(samples, self.labels_)
         else:
-            centres = space.centres(self.cluster_centers_)
-            self.inertia_ = space.inertia(
-                centres, final.sums.sum(axis=0), final.counts.sum(axis=0), store.statistics
-            )
+            centres = self._space.centres(self.cluster_centers_)
+            self.inertia_ = space.inertia(centres, final, store.scene_statistics)
         self.n_iter_ = len(fitted.changed)
         self._warn_of_empty()
         if not fitted.last.converged:
@@ -173,7 +172,8 @@ class InterImageKMeans(
             plan = self._plan(len(samples))
             store = stored(samples, None, _threads(self.n_jobs))
             self._warn_saturated(store)
-            self._space, start, _ = self._seeds(plan, store)
+            space, start, _ = self._seeds(plan, store)
+            self._space = space.features
             self.cluster_centers_ = self._space.values(start)
             self._counts = np.zeros(self.n_clusters, np.int64)
         labels = self._assign(samples)
@@ -265,12 +265,11 @@ class InterImageKMeans(
         best = resolve_engine(self.engine)
         return "numpy" if self.engine == "auto" and samples <= _FEW_SAMPLES else best
 
-    def _seeds(
-        self, plan: FitPlan, store: PixelStore
-    ) -> tuple[FeatureSpace, np.ndarray, np.ndarray]:
+    def _seeds(self, plan: FitPlan, store: PixelStore) -> tuple[SceneSpace, np.ndarray, np.ndarray]:
         """Return the space distances are measured in, the first centres, and the sample."""
-        space = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
-        sample = canonical_sample(store, plan.seed)
+        features = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
+        space = SceneSpace.plain(features, 1)
+        sample = space.positions(*canonical_sample(store, plan.seed))
         shape = plan.classes, len(store.code_grids)
         if not isinstance(self.init, str):
             centres = check_array(self.init, dtype=np.float64)
@@ -278,14 +277,14 @@ class InterImageKMeans(
                 raise ParameterError(
                     f"init has shape {centres.shape}; expected (n_clusters, n_features), {shape}."
                 )
-            return space, space.centres(centres), sample
+            return space, features.centres(centres), sample
         if plan.init is Init.MINMAX:
-            return space, minmax_midpoints(space, store.statistics, plan.classes), sample
+            return space, minmax_midpoints(space.spreads(store), plan.classes), sample
 
         def spectra() -> np.ndarray:
-            return smallest_spectra(store, 2 * plan.classes, Monitor())
+            return space.positions(smallest_spectra(store, 2 * plan.classes, Monitor()).T, 0).T
 
-        drawn = kmeans_plus_plus(space, sample, plan.classes, plan.seed, spectra)
+        drawn = kmeans_plus_plus(space.weights, sample, plan.classes, plan.seed, spectra)
         # With too few distinct samples some centres are the same, as in scikit-learn.
         return space, np.resize(drawn, shape), sample
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .backends.base import Backend, Partials
-from .codes import CodeStatistics
 from .monitor import Monitor
-from .scores import FeatureSpace
+from .pixels import PixelStore
+from .scene_space import SceneSpace
 from .seeding import squared_distances
 
 
@@ -59,13 +58,12 @@ class LloydResult:
 
 def lloyd(
     backend: Backend,
-    space: FeatureSpace,
+    space: SceneSpace,
     start: np.ndarray,
     active: np.ndarray,
     rules: Rules,
-    statistics: Sequence[CodeStatistics],
+    spread: float,
     sample: np.ndarray,
-    scenes: int,
     pixels: int,
     monitor: Monitor,
 ) -> LloydResult:
@@ -73,18 +71,17 @@ def lloyd(
 
     An iteration is assign, then update; the loop stops after the update of the first iteration
     that meets the stop rule. Classes that are not ``active`` (classes,) have been dropped.
-    ``sample``, codes (bands, pixels), is where empty classes are relocated to. Raises Cancelled
-    from the monitor.
+    ``sample``, positions (bands, pixels), is where empty classes are relocated to; centre shifts
+    are told in shares of ``spread``. Raises Cancelled from the monitor.
     """
     centres = start
     changed: list[float] = []
     shift: list[float] = []
     counts = np.zeros(len(start), np.int64)
-    spread = spread_of(space, statistics)
     converged, reached = False, 0.0
     while len(changed) < rules.max_iter and not converged:
         monitor.check()
-        partials = backend.step(space.scores(centres, active, scenes))
+        partials = backend.step(space.scores(centres, active))
         counts = partials.counts.sum(axis=0)
         updated, relocated = _update(space, centres, active, partials, rules, sample)
         if rules.empty is EmptyRule.DROP:
@@ -104,7 +101,7 @@ def lloyd(
 
 
 def _update(
-    space: FeatureSpace,
+    space: SceneSpace,
     centres: np.ndarray,
     active: np.ndarray,
     partials: Partials,
@@ -113,41 +110,40 @@ def _update(
 ) -> tuple[np.ndarray, bool]:
     """Return the means of the classes, and whether an empty one was relocated."""
     counts = partials.counts.sum(axis=0)
-    means = space.means(partials.sums.sum(axis=0), counts)
+    means = space.means(partials.sums, partials.counts)
     empty = (counts == 0) & active
     updated = np.where((counts > 0)[:, None], means, centres)
     if rules.empty is not EmptyRule.RELOCATE or not empty.any():
         return updated, False
-    return _relocate(space, updated, empty, sample)
+    return _relocate(space.weights, updated, empty, sample)
 
 
 def _relocate(
-    space: FeatureSpace, centres: np.ndarray, empty: np.ndarray, sample: np.ndarray
+    weights: np.ndarray, centres: np.ndarray, empty: np.ndarray, sample: np.ndarray
 ) -> tuple[np.ndarray, bool]:
     """Move each empty class onto the sample's pixel that is farthest from all other centres."""
-    offsets = sample - np.array(space.midpoints, np.int64)[:, None]
-    nearest = np.full(offsets.shape[1], np.inf)
+    nearest = np.full(sample.shape[1], np.inf)
     for centre in centres[~empty]:
-        np.minimum(nearest, squared_distances(space, offsets, centre), out=nearest)
+        np.minimum(nearest, squared_distances(weights, sample, centre), out=nearest)
     moved = False
     for row in np.flatnonzero(empty):
         place = int(np.argmax(nearest))  # of equal ones the first, by scene and place
         if nearest[place] == 0.0:
             break
-        centres[row] = offsets[:, place]
-        np.minimum(nearest, squared_distances(space, offsets, centres[row]), out=nearest)
+        centres[row] = sample[:, place]
+        np.minimum(nearest, squared_distances(weights, sample, centres[row]), out=nearest)
         moved = True
     return centres, moved
 
 
-def spread_of(space: FeatureSpace, statistics: Sequence[CodeStatistics]) -> float:
+def spread_of(space: SceneSpace, store: PixelStore) -> float:
     """Return the length of the vector of the bands' spreads: half of percentiles 16 to 84."""
-    weights = space.weights.tolist()
-    spreads = [weight * ((s.high - s.low) / 2) ** 2 for weight, s in zip(weights, statistics)]
+    weights, bands = space.weights.tolist(), space.spreads(store)
+    spreads = [weight * ((s.high - s.low) / 2) ** 2 for weight, s in zip(weights, bands)]
     return math.sqrt(math.fsum(spreads)) or math.sqrt(math.fsum(weights))
 
 
-def mean_shift(space: FeatureSpace, before: np.ndarray, after: np.ndarray) -> float:
+def mean_shift(space: SceneSpace, before: np.ndarray, after: np.ndarray) -> float:
     """Return the mean distance that centres, (classes, bands), have moved."""
     squares = space.weights * (after - before) ** 2
     return math.fsum(math.sqrt(math.fsum(row)) for row in squares.tolist()) / len(squares)

@@ -22,7 +22,7 @@ from .monitor import Monitor
 from .pixels import Block, PixelStore
 from .plan import FitPlan
 from .sampling import keyed
-from .scores import FeatureSpace
+from .scene_space import SceneSpace
 
 # Pixels of a strip, the unit that batches are drawn of: enough to read at a time, few enough
 # that a batch has strips of many places.
@@ -111,7 +111,7 @@ class Batches:
 
 def minibatch(
     backend: Backend,
-    space: FeatureSpace,
+    space: SceneSpace,
     warm: LloydResult,
     plan: FitPlan,
     store: PixelStore,
@@ -125,10 +125,10 @@ def minibatch(
     tolerance, where that is the stop rule, or else by the inertia of the batches.
     """
     ones = np.ones(len(warm.centres), bool)
-    first = backend.step(space.scores(warm.centres, ones, store.scene_count))
-    sums, counts = first.sums.sum(axis=0), first.counts.sum(axis=0)
+    first = backend.step(space.scores(warm.centres, ones))
+    sums, counts = first.sums, first.counts
     centres = warm.centres
-    spread = spread_of(space, store.statistics)
+    spread = spread_of(space, store)
     changed: list[float] = []
     shift: list[float] = []
     ending = _Ending(store.pixels)
@@ -141,15 +141,13 @@ def minibatch(
             if not blocks:
                 continue
             backend.prepare(blocks, store.scene_count, monitor)
-            partials = backend.step(space.scores(centres, ones, store.scene_count))
-            added = partials.counts.sum(axis=0)
-            inertia = space.inertia(
-                centres, partials.sums.sum(axis=0), added, _statistics(store, blocks)
-            )
-            sums, counts = sums + partials.sums.sum(axis=0), counts + added
-            updated = np.where((counts > 0)[:, None], space.means(sums, counts), centres)
-            again = backend.step(space.scores(updated, ones, store.scene_count))
-            pixels = int(added.sum())
+            partials = backend.step(space.scores(centres, ones))
+            inertia = space.inertia(centres, partials, _statistics(store, blocks))
+            sums, counts = sums + partials.sums, counts + partials.counts
+            filled = (counts.sum(axis=0) > 0)[:, None]
+            updated = np.where(filled, space.means(sums, counts), centres)
+            again = backend.step(space.scores(updated, ones))
+            pixels = int(partials.counts.sum())
             changed.append(again.changed / pixels)
             shift.append(mean_shift(space, centres, updated) / spread)
             centres = updated
@@ -164,13 +162,14 @@ def minibatch(
         monitor.progress((number + 1) / plan.rules.max_iter)
         if converged or len(changed) == before:  # or all pixels are in the strips held out
             break
-    active = counts > 0 if plan.rules.empty is EmptyRule.DROP else ones
-    return LloydResult(centres, active, counts, tuple(changed), tuple(shift), converged)
+    class_pixels = counts.sum(axis=0)
+    active = class_pixels > 0 if plan.rules.empty is EmptyRule.DROP else ones
+    return LloydResult(centres, active, class_pixels, tuple(changed), tuple(shift), converged)
 
 
 def held_out_inertia(
     backend: Backend,
-    space: FeatureSpace,
+    space: SceneSpace,
     centres: np.ndarray,
     store: PixelStore,
     batches: Batches,
@@ -181,10 +180,9 @@ def held_out_inertia(
     if not blocks:
         return 0, 0.0
     backend.prepare(blocks, store.scene_count, monitor)
-    partials = backend.step(space.scores(centres, np.ones(len(centres), bool), store.scene_count))
-    counts = partials.counts.sum(axis=0)
-    known = _statistics(store, blocks)
-    return int(counts.sum()), space.inertia(centres, partials.sums.sum(axis=0), counts, known)
+    partials = backend.step(space.scores(centres, np.ones(len(centres), bool)))
+    inertia = space.inertia(centres, partials, _statistics(store, blocks))
+    return int(partials.counts.sum()), inertia
 
 
 class _Ending:
@@ -208,11 +206,14 @@ class _Ending:
         return self._worse >= _PATIENCE
 
 
-def _statistics(store: PixelStore, blocks: Sequence[Block]) -> tuple[CodeStatistics, ...]:
-    tally = CodeTally(store.code_grids)
+def _statistics(
+    store: PixelStore, blocks: Sequence[Block]
+) -> list[tuple[CodeStatistics, ...] | None]:
+    """Return the statistics of blocks, of which each scene has one at most."""
+    found: list[tuple[CodeStatistics, ...] | None] = [None] * store.scene_count
     for block in blocks:
-        tally.add(block.codes.load())
-    return tally.statistics()
+        found[block.scene] = CodeTally(store.code_grids).add(block.codes.load()).statistics()
+    return found
 
 
 def _place(strip: Strip) -> tuple[int, int]:

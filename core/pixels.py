@@ -65,7 +65,8 @@ class Labelled:
 class PixelStore:
     """All valid pixels of a series as codes: in memory, and beyond a limit in a scratch file.
 
-    ``blocks`` are in the order of the scenes. ``left_out`` counts, for each scene and reason of
+    ``blocks`` are in the order of the scenes. ``statistics`` are of each band, over the series and
+    by scene; None for a scene without pixels. ``left_out`` counts, for each scene and reason of
     :class:`~.valid.LeftOut`, the pixels that do not count: int64, (scenes, reasons). ``own``
     says whether the code grids come from the series itself rather than from a model.
     """
@@ -78,6 +79,7 @@ class PixelStore:
         scene_count: int,
         code_grids: Sequence[CodeGrid],
         statistics: Sequence[CodeStatistics],
+        scene_statistics: Sequence[tuple[CodeStatistics, ...] | None],
         saturated: Sequence[int],
         left_out: np.ndarray,
         own: bool,
@@ -87,6 +89,7 @@ class PixelStore:
         self.scene_count = scene_count
         self.code_grids = tuple(code_grids)
         self.statistics = tuple(statistics)
+        self.scene_statistics = tuple(scene_statistics)
         self.saturated = tuple(saturated)
         self.left_out = left_out
         self._shelf = shelf

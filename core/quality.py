@@ -8,18 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from .backends.base import Backend, Partials, Yardstick
 from .backends.numpy import NumpyBackend
-from .codes import CodeStatistics
 from .monitor import Monitor
 from .pixels import PixelStore
 from .sampling import sampled_blocks
-from .scores import FeatureSpace
+from .scene_space import SceneSpace
 from .seeding import squared_distances
 
 SILHOUETTE_PIXELS = 4096
@@ -70,7 +68,7 @@ class Quality:
 def measure_quality(
     backend: Backend,
     store: PixelStore,
-    space: FeatureSpace,
+    space: SceneSpace,
     centres: np.ndarray,
     partials: Partials,
     seed: int,
@@ -102,26 +100,23 @@ def measure_quality(
         silhouette=silhouette(sample, labels, monitor.part(0.6, 1.0)),
         silhouette_pixels=len(labels),
         davies_bouldin=_davies_bouldin(space, centres[used], [distances[row] for row in used]),
-        calinski_harabasz=_calinski_harabasz(
-            space, partials.sums.sum(axis=0), counts, store.statistics
-        ),
+        calinski_harabasz=_calinski_harabasz(space, partials, store),
     )
 
 
 def _yardstick(
-    space: FeatureSpace, centres: np.ndarray, counts: np.ndarray, store: PixelStore
+    space: SceneSpace, centres: np.ndarray, counts: np.ndarray, store: PixelStore
 ) -> Yardstick:
-    steps, midpoints = space.steps, np.array(space.midpoints, np.int64)
-    signatures = np.where((counts > 0)[:, None], centres * steps, np.inf)
-    ends = np.array([(known.minimum, known.maximum) for known in store.statistics])
-    corners = (ends - midpoints[:, None]) * steps[:, None]
-    reaches = np.abs(corners - signatures[counts > 0][:, :, None]).max(axis=2)
+    steps, used = space.features.steps, counts > 0
+    signatures = np.where(used[:, None], centres, np.inf)
+    ends = np.array([(known.minimum, known.maximum) for known in space.spreads(store)])
+    reaches = np.abs((ends - centres[used][:, :, None]) * steps[:, None]).max(axis=2)
     farthest = math.sqrt(max(math.fsum(row) for row in (reaches * reaches).tolist()))
-    pixels, scenes = int(counts.sum()), store.scene_count
+    pixels = int(counts.sum())
     return Yardstick(
-        signatures=np.repeat(signatures[None], scenes, axis=0),
-        steps=np.repeat(steps[None], scenes, axis=0),
-        midpoints=midpoints,
+        signatures=(signatures - space.offsets[:, None]) * steps,
+        steps=space.gains * steps,
+        midpoints=np.array(space.features.midpoints, np.int64),
         distance_scale=_scale(farthest, pixels, 50, 62),
         silhouette_scale=_scale(1.0, pixels, 50, 62),
     )
@@ -141,7 +136,7 @@ def _means(totals: np.ndarray, counts: np.ndarray, scale: float) -> tuple[float 
 
 def _sample(
     store: PixelStore,
-    space: FeatureSpace,
+    space: SceneSpace,
     centres: np.ndarray,
     seed: int,
     threads: int,
@@ -156,11 +151,11 @@ def _sample(
     blocks = sampled_blocks(store, seed, 1 / run, threads, monitor)
     backend = NumpyBackend(threads)
     backend.prepare(blocks, store.scene_count, monitor)
-    backend.step(space.scores(centres, np.ones(len(centres), bool), store.scene_count))
+    backend.step(space.scores(centres, np.ones(len(centres), bool)))
     codes = np.concatenate([block.codes.load() for block in blocks], axis=1)
     labels = np.concatenate([backend.labels(index) for index in range(len(blocks))])
-    offsets = codes - np.array(space.midpoints, np.int64)[:, None]
-    return offsets * space.steps[:, None], labels
+    scenes = np.concatenate([np.full(block.pixels, block.scene) for block in blocks])
+    return space.positions(codes, scenes) * space.features.steps[:, None], labels
 
 
 def silhouette(positions: np.ndarray, labels: np.ndarray, monitor: Monitor) -> float | None:
@@ -219,7 +214,7 @@ def _silhouettes(sums: np.ndarray, rows: np.ndarray, sizes: np.ndarray) -> np.nd
 
 
 def _davies_bouldin(
-    space: FeatureSpace, centres: np.ndarray, distances: Sequence[float | None]
+    space: SceneSpace, centres: np.ndarray, distances: Sequence[float | None]
 ) -> float:
     """Return the index of Davies & Bouldin (1979, doi 10.1109/TPAMI.1979.4766909); 0 is best.
 
@@ -230,35 +225,20 @@ def _davies_bouldin(
     spreads = np.array(distances, np.float64)
     worst = []
     for row, centre in enumerate(centres):
-        between = np.sqrt(squared_distances(space, centres.T, centre))
+        between = np.sqrt(squared_distances(space.weights, centres.T, centre))
         between[row] = np.inf
         worst.append(float(((spreads + spreads[row]) / between).max()))
     return math.fsum(worst) / len(worst)
 
 
-def _calinski_harabasz(
-    space: FeatureSpace,
-    sums: np.ndarray,
-    counts: np.ndarray,
-    statistics: Sequence[CodeStatistics],
-) -> float | None:
+def _calinski_harabasz(space: SceneSpace, partials: Partials, store: PixelStore) -> float | None:
     """Return the ratio of Calinski & Harabasz (1974, doi 10.1080/03610927408827101).
 
     (B / (k − 1)) / (W / (n − k)), with the sums B of squared distances between the means of the
-    classes and of all pixels, and W between pixels and the means of their classes; in rationals
-    from the sums of codes, so exact up to one rounding. None where W is 0.
+    classes and of all pixels, and W between pixels and the means of their classes. None where W
+    is 0.
     """
-    used = np.flatnonzero(counts)
-    pixels = int(counts.sum())
-    weights = [Fraction(weight) for weight in space.weights.tolist()]
-
-    def square(totals: Sequence[int]) -> Fraction:
-        return sum((w * total * total for w, total in zip(weights, totals)), Fraction(0))
-
-    whole = square([known.total for known in statistics]) / pixels
-    parts = sum((square(sums[row].tolist()) / int(counts[row]) for row in used), Fraction(0))
-    squares = (w * known.total_squares for w, known in zip(weights, statistics))
-    within = sum(squares, Fraction(0)) - parts
-    if not within:
-        return None
-    return float((parts - whole) / (len(used) - 1) / within * (pixels - len(used)))
+    counts = partials.counts.sum(axis=0)
+    used, pixels = int(np.count_nonzero(counts)), int(counts.sum())
+    between, within = space.between_and_within(partials, store.scene_statistics)
+    return between / (used - 1) / within * (pixels - used) if within else None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .codes import CodeGrid, CodeTally, ValueRange, grid_for_types, store_dtype
+from .codes import CodeGrid, CodeStatistics, CodeTally, ValueRange, grid_for_types, store_dtype
 from .errors import ParameterError, SeriesError
 from .grid import Grid, Window
 from .monitor import Monitor
@@ -66,7 +67,7 @@ def read_pixels(
                 yield result
 
         if grids is not None:
-            code = Coder(grids, shelf)
+            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs))
             blocks = list(run(lambda job: code(read(job)), iter(jobs), monitor))
         else:
             # Bands of other types show how to code them only when all have been seen. Their
@@ -74,10 +75,10 @@ def read_pixels(
             survey = _Survey(read, room)
             waiting = list(run(survey, iter(jobs), monitor.part(0.0, 0.7)))[::-1]
             grids = tuple(grid or item.code_grid() for grid, item in zip(typed, survey.ranges))
-            code = Coder(grids, shelf)
+            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs))
             queue = (waiting.pop() for _ in range(len(waiting)))
             blocks = list(run(lambda raw: code(survey.whole(raw)), queue, monitor.part(0.7, 1.0)))
-        if not code.tally.pixels:
+        if not code.pixels:
             raise SeriesError(
                 "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values"
                 f"{', EXTENT and AREA' if series.area else ''}."
@@ -90,7 +91,8 @@ def read_pixels(
             series.grid,
             len(series.scenes),
             grids,
-            code.tally.statistics(),
+            code.statistics(),
+            code.scene_statistics(len(series)),
             code.saturated,
             read.left_out(),
             own=code_grids is None or grids == known,
@@ -209,12 +211,18 @@ class _Survey:
 
 
 class Coder:
-    """Codes windows on any thread, and keeps the exact statistics of all of them."""
+    """Codes windows on any thread, and keeps the exact statistics of each scene and of all.
 
-    def __init__(self, grids: Sequence[CodeGrid], shelf: Shelf) -> None:
+    ``windows`` says how many windows each scene has: with the last one its histograms go.
+    """
+
+    def __init__(self, grids: Sequence[CodeGrid], shelf: Shelf, windows: Mapping[int, int]) -> None:
         self._grids, self._dtype, self._shelf = grids, store_dtype(grids), shelf
         self._lock = threading.Lock()
-        self.tally = CodeTally(grids)
+        self._left = dict(windows)
+        self._open: dict[int, CodeTally] = {}
+        self._closed: dict[int, tuple[CodeStatistics, ...]] = {}
+        self._all = CodeTally(grids)
         self.saturated = [0] * len(grids)
 
     def __call__(self, raw: RawWindow) -> Block:
@@ -225,8 +233,29 @@ class Coder:
             codes[band], saturated = grid.encode(plane, self._dtype)
             outside.append(saturated)
         tally = CodeTally(self._grids).add(codes)
-        with self._lock:
-            self.tally.merge(tally)
-            self.saturated = [old + new for old, new in zip(self.saturated, outside)]
         rank, window = raw.job
+        with self._lock:
+            self.saturated = [old + new for old, new in zip(self.saturated, outside)]
+            scene = self._open.setdefault(rank, tally)
+            if scene is not tally:
+                scene.merge(tally)
+            self._left[rank] -= 1
+            if not self._left[rank]:
+                del self._open[rank]
+                self._all.merge(scene)
+                if scene.pixels:
+                    self._closed[rank] = scene.statistics()
         return Block(rank, window, self._shelf.put(codes), raw.packed)
+
+    @property
+    def pixels(self) -> int:
+        """Number of valid pixels of all scenes."""
+        return self._all.pixels
+
+    def statistics(self) -> tuple[CodeStatistics, ...]:
+        """Return the statistics of each band over all scenes; there must be a pixel."""
+        return self._all.statistics()
+
+    def scene_statistics(self, scenes: int) -> list[tuple[CodeStatistics, ...] | None]:
+        """Return the statistics of each band by scene, None for those without a pixel."""
+        return [self._closed.get(rank) for rank in range(scenes)]

@@ -52,13 +52,15 @@ def sampled_blocks(
         return list(ordered_map(pool, draw, store.blocks, monitor, ahead=2 * threads))
 
 
-def canonical_sample(store: PixelStore, seed: int, pixels: int = CANONICAL_PIXELS) -> np.ndarray:
-    """Return the codes of an even sample of at least ``pixels`` pixels, if there are so many.
+def canonical_sample(
+    store: PixelStore, seed: int, pixels: int = CANONICAL_PIXELS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes and scenes of an even sample of ``pixels`` pixels or more, if there are so many.
 
     The places of each scene, row by row, are cut into runs of equal length, and one place is
     drawn from each; masked places drop out. So the sample depends on the seed, the scenes'
-    ranks and the places only. int64, shape (bands, sample), by scene and place; a series of
-    fewer pixels comes whole.
+    ranks and the places only. int64, shapes (bands, sample) and (sample,), by scene and place; a
+    series of fewer pixels comes whole.
     """
     run = max(1, store.pixels // pixels)
     found = [_from_block(block, store.grid.width, run, seed) for block in store.blocks]
@@ -67,7 +69,8 @@ def canonical_sample(store: PixelStore, seed: int, pixels: int = CANONICAL_PIXEL
     )
     places = np.concatenate([places for places, _ in found])
     codes = np.concatenate([codes for _, codes in found], axis=1)
-    return codes[:, np.lexsort((places, scenes))].astype(np.int64)
+    order = np.lexsort((places, scenes))
+    return codes[:, order].astype(np.int64), scenes[order]
 
 
 def _from_block(block: Block, width: int, run: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,8 @@ import numpy as np
 
 from .codes import CodeGrid, CodeStatistics
 
-_EXACT = 2.0**53
+EXACT = 2.0**53
+"""Above every partial sum of scores: whole numbers below it are exact in float64."""
 NEVER = 1 << 53
 """Score of a dropped class: above every score of a class in use."""
 
@@ -99,7 +100,7 @@ class FeatureSpace:
         reaches = [grid.reach for grid in self.code_grids]
         # |c|, |x| ≤ reach: c² + 2|c x| ≤ 3 reach²; rounding q adds up to half of |x|, n half of 1.
         most = math.fsum(3.0 * w * r * r for w, r in zip(self.weights.tolist(), reaches))
-        room = _EXACT - math.fsum(0.5 * r for r in reaches) - 1.0
+        room = EXACT - math.fsum(0.5 * r for r in reaches) - 1.0
         scale = 2.0 ** math.floor(math.log2(room / most))
         return scale if scale * most < room else scale / 2
 
@@ -150,17 +151,18 @@ class FeatureSpace:
         centres: np.ndarray,
         sums: np.ndarray,
         counts: np.ndarray,
-        statistics: Sequence[CodeStatistics],
+        totals: Sequence[tuple[int, int]],
     ) -> float:
         """Return the sum of squared distances to the classes' centres.
 
-        Exact up to one rounding: Σ w (Σ x² − 2 Σ_j c_j S_j + Σ_j N_j c_j²) in rationals.
+        ``totals`` are the sums of each band's codes and of their squares. Exact up to one
+        rounding: Σ w (Σ x² − 2 Σ_j c_j S_j + Σ_j N_j c_j²) in rationals.
         """
         total = Fraction(0)
         pixels = int(counts.sum())
         for band, (middle, weight) in enumerate(zip(self.midpoints, self.weights.tolist())):
-            known = statistics[band]
-            squares = known.total_squares - 2 * middle * known.total + pixels * middle**2
+            total_codes, total_squares = totals[band]
+            squares = total_squares - 2 * middle * total_codes + pixels * middle**2
             part = Fraction(squares)
             for row in np.flatnonzero(counts):
                 centre, count = Fraction(float(centres[row, band])), int(counts[row])

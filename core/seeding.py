@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .codes import CodeStatistics
 from .errors import ParameterError
 from .monitor import Monitor
 from .pixels import PixelStore
 from .sampling import uniform
-from .scores import FeatureSpace
+from .scene_space import BandSpread
 
 _CHUNK = 1 << 16
 
 
-def minmax_midpoints(
-    space: FeatureSpace, statistics: tuple[CodeStatistics, ...], classes: int
-) -> np.ndarray:
+def minmax_midpoints(spreads: Sequence[BandSpread], classes: int) -> np.ndarray:
     """Cut each band's range into ``classes`` equal parts and return their middles.
 
     Han & Lee (2024), doi 10.3390/rs16010102. float64, shape (classes, bands).
     """
-    centres = np.empty((classes, len(statistics)))
-    for band, (known, middle) in enumerate(zip(statistics, space.midpoints)):
-        low, span = known.minimum - middle, known.maximum - known.minimum
+    centres = np.empty((classes, len(spreads)))
+    for band, known in enumerate(spreads):
+        low, span = known.minimum, known.maximum - known.minimum
         for row in range(classes):  # one division of exact integers
             centres[row, band] = (low * 2 * classes + span * (2 * row + 1)) / (2 * classes)
     return centres
 
 
 def kmeans_plus_plus(
-    space: FeatureSpace,
-    sample: np.ndarray,
+    weights: np.ndarray,
+    offsets: np.ndarray,
     classes: int,
     seed: int,
     spectra: Callable[[], np.ndarray],
@@ -42,14 +39,13 @@ def kmeans_plus_plus(
     """Draw centres by greedy k-means++ from a sample (Arthur & Vassilvitskii 2007).
 
     Each centre is the best of 2 + ln k candidates drawn in proportion to the squared distance
-    to the centres so far. ``sample`` has shape (bands, pixels). Where it has too few distinct
-    spectra, ``spectra`` is called for others to fill up with, codes (spectra, bands). Returns
-    float64, (classes, bands).
+    to the centres so far. ``offsets`` are a sample's positions, (bands, pixels). Where it has too
+    few distinct spectra, ``spectra`` is called for others to fill up with, (spectra, bands).
+    Returns float64, (classes, bands).
     """
-    offsets = sample - np.array(space.midpoints, np.int64)[:, None]
     first = int(uniform(seed, 0) * offsets.shape[1])
     centres = [offsets[:, first].astype(np.float64)]
-    nearest = squared_distances(space, offsets, centres[0])
+    nearest = squared_distances(weights, offsets, centres[0])
     trials = 2 + int(math.log(classes))
     for row in range(1, classes):
         cumulative = np.cumsum(nearest)  # in this order on every machine, unlike np.sum
@@ -61,7 +57,7 @@ def kmeans_plus_plus(
             place = int(np.searchsorted(cumulative, uniform(seed, row, trial) * total, "right"))
             place = min(place, len(nearest) - 1)
             candidate = offsets[:, place].astype(np.float64)
-            updated = np.minimum(nearest, squared_distances(space, offsets, candidate))
+            updated = np.minimum(nearest, squared_distances(weights, offsets, candidate))
             potential = float(np.cumsum(updated)[-1])
             if best is None or potential < best[0]:
                 best = potential, place, updated
@@ -69,20 +65,19 @@ def kmeans_plus_plus(
         centres.append(offsets[:, best[1]].astype(np.float64))
         nearest = best[2]
     if len(centres) < classes:
-        others: np.ndarray = spectra() - np.array(space.midpoints, np.int64)
-        for spectrum in others:
+        for spectrum in spectra():
             if len(centres) < classes and not any(np.array_equal(spectrum, c) for c in centres):
                 centres.append(spectrum.astype(np.float64))
     return np.stack(centres)
 
 
-def squared_distances(space: FeatureSpace, offsets: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Return the squared distances of pixels, offsets (bands, pixels), to a centre (bands,).
+def squared_distances(weights: np.ndarray, offsets: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return the squared distances of positions, (bands, pixels), to a centre (bands,).
 
     Band by band in order, so that rounding is the same on every machine.
     """
     total = np.zeros(offsets.shape[1])
-    for plane, middle, weight in zip(offsets, centre, space.weights):
+    for plane, middle, weight in zip(offsets, centre, weights):
         step = plane - middle
         total += weight * (step * step)
     return total

@@ -8,14 +8,14 @@ import numpy as np
 
 from .backends.base import Backend
 from .errors import ParameterError
-from .lloyd import EmptyRule, LloydResult, Rules, lloyd
+from .lloyd import EmptyRule, LloydResult, Rules, lloyd, spread_of
 from .minibatch import Batches, held_out_inertia, minibatch
 from .model import HeldOut
 from .monitor import Monitor
 from .pixels import Block, PixelStore
 from .plan import FitPlan, Strategy
 from .sampling import sampled_blocks
-from .scores import FeatureSpace
+from .scene_space import SceneSpace
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def run_strategy(
     plan: FitPlan,
     backend: Backend,
     store: PixelStore,
-    space: FeatureSpace,
+    space: SceneSpace,
     start: np.ndarray,
     sample: np.ndarray,
     threads: int,
@@ -48,8 +48,9 @@ def run_strategy(
     - sample: on the sample alone.
     - mini-batch: on the sample, then on batches as large as it (:mod:`.minibatch`).
 
-    ``sample``, codes (bands, pixels), is for relocating empty classes.
+    ``sample``, positions (bands, pixels), is for relocating empty classes.
     """
+    spread = spread_of(space, store)
     all_active = np.ones(len(start), bool)
 
     def fit(
@@ -67,9 +68,8 @@ def run_strategy(
             centres,
             active,
             rules,
-            store.statistics,
+            spread,
             sample,
-            store.scene_count,
             pixels,
             part,
         )
