@@ -10,10 +10,12 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
 )
 
 from ..core.cluster import cluster
 from ..core.errors import ParameterError
+from ..core.harmonisation import Harmonise
 from ..core.lloyd import EmptyRule, StopRule
 from ..core.model import ClassModel
 from ..core.monitor import Monitor
@@ -28,6 +30,8 @@ from .running import RunOptions, add_run_parameters, take_run
 class FitOptions:
     """What the fitting parameters say; ``start`` is the model where ``init`` is MODEL."""
 
+    harmonise: Harmonise
+    harmonise_reference: str | None
     scaling: Scaling
     classes: int
     init: Init
@@ -45,7 +49,7 @@ class FitOptions:
     def check(self, series: Series) -> None:
         """Raise one of the engine's errors where :meth:`fit` would, short of reading pixels."""
         self.run.check()
-        FitPlan.of(
+        plan = FitPlan.of(
             classes=self.classes,
             init=self.start or self.init.value,
             strategy=self.strategy.value,
@@ -56,9 +60,12 @@ class FitOptions:
             empty=self.empty.value,
             order=self.order.value,
             scaling=self.scaling.value,
+            harmonise=self.harmonise.value,
+            harmonise_reference=self.harmonise_reference,
             seed=self.seed,
             bands=len(series.band_names),
         )
+        series.rank_of(plan.harmonise_reference)
         if self.start is not None:
             self.start.check_series(series)
 
@@ -76,6 +83,8 @@ class FitOptions:
             empty=self.empty.value,
             order=self.order.value,
             scaling=self.scaling.value,
+            harmonise=self.harmonise.value,
+            harmonise_reference=self.harmonise_reference,
             engine=self.run.engine,
             threads=self.run.threads,
             memory_mb=self.run.memory_mb,
@@ -85,9 +94,39 @@ class FitOptions:
 
 
 def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
-    """Declare CLASSES and, as advanced ones, SCALING and INIT to SEED."""
+    """Declare HARMONISE and CLASSES and, as advanced ones, SCALING and INIT to SEED."""
     integer = QgsProcessingParameterNumber.Type.Integer
     real = QgsProcessingParameterNumber.Type.Double
+    algorithm.add(
+        enum_parameter(
+            "HARMONISE",
+            tr("Harmonise the dates"),
+            [
+                tr("No: values as they are"),
+                tr("Standardise each date"),
+                tr("By pixels that did not change"),
+            ],
+        ),
+        tr(
+            "Brings the dates to one radiometry before they are clustered, so that haze, light and "
+            "season do not move whole scenes from class to class. Standardise: median and spread "
+            "of each band. By pixels that did not change: they are found first (IR-MAD), and "
+            "lines fitted through them; for dates that show different ground."
+        ),
+    )
+    algorithm.add(
+        QgsProcessingParameterString(
+            "HARMONISE_REFERENCE",
+            tr("Date to harmonise to"),
+            defaultValue="",
+            optional=True,
+        ),
+        tr(
+            "The date of the series, such as 2019-07-31, whose radiometry the others are brought "
+            "to. Empty: the median of all dates."
+        ),
+        advanced=True,
+    )
     algorithm.add(
         enum_parameter(
             "SCALING",
@@ -238,6 +277,7 @@ def take_fit(
     def number(key: str) -> int:
         return algorithm.parameterAsInt(parameters, key, context)
 
+    reference = algorithm.parameterAsString(parameters, "HARMONISE_REFERENCE", context)
     init = tuple(Init)[choice("INIT")]
     start = None
     if init is Init.MODEL:
@@ -246,6 +286,8 @@ def take_fit(
             raise ParameterError("INIT is 'from a model', but there is none: give it as MODEL_IN.")
         start = ClassModel.load(path)
     return FitOptions(
+        harmonise=tuple(Harmonise)[choice("HARMONISE")],
+        harmonise_reference=reference.strip() or None,
         scaling=tuple(Scaling)[choice("SCALING")],
         classes=number("CLASSES"),
         init=init,

@@ -53,6 +53,7 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
         code_grids,
         code.statistics(),
         code.scene_statistics(1),
+        code.scene_quantiles(1),
         code.saturated,
         np.zeros((1, len(LeftOut)), np.int64),
         own,

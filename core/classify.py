@@ -99,7 +99,7 @@ def classify(
         code_grids=model.space.code_grids, threads=workers, memory_mb=memory_mb, monitor=reading
     )
     store.warn_saturated(series.band_names, monitor)
-    space = SceneSpace.plain(model.space, store.scene_count)
+    space = scene_space(model, store, workers, monitor)
     labelled = _labelled(model, space, store, name, workers, monitor)
     write = _SceneWriter(model, space, series, store, labelled, folders, outputs)
     writing = monitor.part(0.4, 1.0)
@@ -115,6 +115,19 @@ def classify(
                 poll=lambda: writing.progress(write.share()),
             )
         )
+
+
+def scene_space(model: ClassModel, store: PixelStore, threads: int, monitor: Monitor) -> SceneSpace:
+    """Return where the scenes of a store lie among a model's classes.
+
+    Where the model's own scenes were harmonised, these are brought to the same reference.
+    """
+    if model.harmonised is None:
+        return SceneSpace.plain(model.space, store.scene_count)
+    bands = len(model.band_names)
+    static = range(bands - model.static_bands, bands)
+    found = model.harmonised.bring(store, fixed=static, threads=threads, monitor=monitor)
+    return SceneSpace.of(model.space, store.scene_count, found)
 
 
 def _labelled(
@@ -144,7 +157,7 @@ def fitted_scenes(
 ) -> list[ClassifiedScene]:
     """Return what a model's classes are in the scenes of a series, without writing rasters."""
     store = series.pixels(code_grids=model.space.code_grids, threads=threads, monitor=monitor)
-    space = SceneSpace.plain(model.space, store.scene_count)
+    space = scene_space(model, store, thread_count(threads), monitor)
     labelled = _labelled(
         model, space, store, resolve_engine(engine), thread_count(threads), monitor
     )

@@ -10,6 +10,9 @@ import numpy as np
 
 from .backends.base import open_backend, resolve_engine
 from .errors import refuse_unbuilt
+from .harmonisation import Harmonise
+from .harmonise import Harmonised
+from .harmonise import harmonise as harmonise_dates
 from .lloyd import EmptyRule, LloydResult
 from .model import ClassModel, FitRecord, RunRecord, SceneRecord
 from .monitor import Monitor
@@ -87,7 +90,12 @@ def cluster(
     scaling
         Before distances are taken, divide each band by its range (minmax) or by its standard
         deviation (zscore) over the series. Signatures stay in the input's units.
-    harmonise, harmonise_reference, temporal, temporal_strength, client, checkpoint
+    harmonise
+        Bring the dates to one radiometry first: standardise (each date's median and spread) or
+        invariant (lines through pixels that did not change); none is the paper's.
+    harmonise_reference
+        A date of the series (ISO) that the others are brought to; None: their own median.
+    temporal, temporal_strength, client, checkpoint
         Not available in this version, but for their defaults.
 
     Raises
@@ -101,18 +109,10 @@ def cluster(
         The monitor said so.
     """
     refuse_unbuilt(
-        harmonise_reference=harmonise_reference,
         temporal_strength=None if temporal_strength == 1.0 else temporal_strength,
         client=client,
         checkpoint=checkpoint,
-        **{
-            name: value
-            for name, value in (
-                ("harmonise", harmonise),
-                ("temporal", temporal),
-            )
-            if value != "none"
-        },
+        temporal=None if temporal == "none" else temporal,
     )
     plan = FitPlan.of(
         classes=classes,
@@ -125,9 +125,12 @@ def cluster(
         empty=empty,
         order=order,
         scaling=scaling,
+        harmonise=harmonise,
+        harmonise_reference=harmonise_reference,
         seed=seed,
         bands=len(series.band_names),
     )
+    reference = series.rank_of(plan.harmonise_reference)
     if isinstance(plan.start, ClassModel):
         plan.start.check_series(series)
     backend_name = resolve_engine(engine)
@@ -144,7 +147,8 @@ def cluster(
     )
     clock.lap("reading")
     store.warn_saturated(series.band_names, monitor)
-    space, start, sample = _seeds(plan, store, monitor)
+    harmonised = _harmonised(plan, series, store, reference, workers, monitor)
+    space, start, sample = _seeds(plan, store, harmonised, monitor)
     clock.lap("seeding")
 
     backend = open_backend(backend_name, workers)
@@ -189,6 +193,7 @@ def cluster(
         names=names,
         colours=rgb,
         static_bands=series.static_bands,
+        harmonised=harmonised,
         fit=FitRecord(
             settings=plan.settings(len(start)),
             masks=series.mask_kind.value if any(s.mask for s in series.scenes) else "none",
@@ -226,23 +231,57 @@ class _Clock:
         self._since = now
 
 
+def _harmonised(
+    plan: FitPlan,
+    series: Series,
+    store: PixelStore,
+    reference: int | None,
+    threads: int,
+    monitor: Monitor,
+) -> Harmonised | None:
+    """Bring the scenes to one radiometry: a model's, where it is to start from, or their own."""
+    if plan.harmonise is Harmonise.NONE:
+        return None
+    monitor.message("Harmonising the dates.")
+    bands = len(store.code_grids)
+    static = range(bands - series.static_bands, bands)
+    known = plan.start.harmonised if isinstance(plan.start, ClassModel) else None
+    if known is not None:
+        found = known.bring(store, fixed=static, threads=threads, monitor=monitor)
+    else:
+        found = harmonise_dates(
+            plan.harmonise,
+            store,
+            store.scene_quantiles,
+            itself=reference,
+            fixed=static,
+            seed=plan.seed,
+            threads=threads,
+            monitor=monitor,
+        )
+    for scene, why in zip(series.scenes, found.dates.reasons):
+        if why:
+            monitor.warning(f"Harmonising scene '{scene.name}': {why}.")
+    return found
+
+
 def _seeds(
-    plan: FitPlan, store: PixelStore, monitor: Monitor
+    plan: FitPlan, store: PixelStore, harmonised: Harmonised | None, monitor: Monitor
 ) -> tuple[SceneSpace, np.ndarray, np.ndarray]:
     """Return the space distances are measured in, the first centres, and the sample."""
-    if isinstance(plan.start, ClassModel):
-        features = plan.start.space
-    else:
-        features = FeatureSpace.of(store.code_grids, store.statistics, store.pixels, plan.scaling)
+    start = plan.start if isinstance(plan.start, ClassModel) else None
+    features = start.space if start else FeatureSpace.of(store.code_grids, store.statistics)
+    space = SceneSpace.of(features, store.scene_count, harmonised)
+    if start is None:
         check_distinct(store, plan.classes, monitor)
-    space = SceneSpace.plain(features, store.scene_count)
+        space = space.scaled(store, plan.scaling)
     sample = np.empty((len(store.code_grids), 0))
     if plan.init is Init.KMEANS_PLUS_PLUS or plan.rules.empty is EmptyRule.RELOCATE:
         sample = space.positions(*canonical_sample(store, plan.seed))
-    if isinstance(plan.start, ClassModel):
-        return space, plan.start.centres, sample
-    if plan.start is not None:
-        return space, features.centres(plan.start), sample
+    if start is not None:
+        return space, start.centres, sample
+    if isinstance(plan.start, np.ndarray):
+        return space, space.features.centres(plan.start), sample
     if plan.init is Init.MINMAX:
         return space, minmax_midpoints(space.spreads(store), plan.classes), sample
 

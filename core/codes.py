@@ -194,6 +194,11 @@ class CodeTally:
         self._sums = [_added(mine, theirs) for mine, theirs in zip(self._sums, other._sums)]
         return self
 
+    @property
+    def histograms(self) -> np.ndarray:
+        """Counts of the codes of each band, int64 (bands, 65,536); of a wide band in even bins."""
+        return self._histograms
+
     def statistics(self) -> tuple[CodeStatistics, ...]:
         """Return the statistics of each band; there must be a pixel."""
         return tuple(self._band(band) for band in range(len(self._grids)))

@@ -256,6 +256,8 @@ class InterImageKMeans(
             empty="keep",
             order="seeded",
             scaling="none",
+            harmonise="none",
+            harmonise_reference=None,
             seed=int(seed),
             bands=self.n_features_in_,
         )
@@ -267,7 +269,7 @@ class InterImageKMeans(
 
     def _seeds(self, plan: FitPlan, store: PixelStore) -> tuple[SceneSpace, np.ndarray, np.ndarray]:
         """Return the space distances are measured in, the first centres, and the sample."""
-        features = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
+        features = FeatureSpace.of(store.code_grids, store.statistics)
         space = SceneSpace.plain(features, 1)
         sample = space.positions(*canonical_sample(store, plan.seed))
         shape = plan.classes, len(store.code_grids)

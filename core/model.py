@@ -16,6 +16,8 @@ import numpy as np
 
 from .codes import CodeGrid
 from .errors import ModelError, OutputError, refuse_unbuilt
+from .harmonisation import Harmonise
+from .harmonise import Harmonised
 from .monitor import Monitor
 from .palette import Colour
 from .quality import Quality
@@ -45,6 +47,8 @@ class FitSettings:
     order: str
     seed: int
     scaling: str = "none"
+    harmonise: str = "none"
+    harmonise_reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ class ClassModel:
     fit: FitRecord
     static_bands: int = 0
     """How many of the bands, the last ones, are the same for every date."""
+    harmonised: Harmonised | None = None
+    """How the scenes of the fit were brought to one radiometry; None: not at all."""
     run: RunRecord | None = field(default=None)
 
     @property
@@ -289,8 +295,10 @@ class ClassModel:
             }
             for item in self.classes
         ]
-        head = {"format": _FORMAT, "version": _VERSION}
-        return {**head, "bands": bands, "classes": classes, "fit": fit}
+        content = {"format": _FORMAT, "version": _VERSION, "bands": bands, "classes": classes}
+        if self.harmonised is not None:
+            content["harmonised"] = self.harmonised.as_json()
+        return {**content, "fit": fit}
 
     @classmethod
     def _of_json(cls, content: dict[str, Any]) -> ClassModel:
@@ -306,6 +314,7 @@ class ClassModel:
         _need(bool(np.isfinite(space.values(centres)).all()), "centres that are not finite")
         fit["settings"] = FitSettings(**fit["settings"])
         Scaling(fit["settings"].scaling)
+        Harmonise(fit["settings"].harmonise)
         fit["scenes"] = tuple(
             SceneRecord(
                 scene["name"],
@@ -335,7 +344,16 @@ class ClassModel:
             colours=tuple(_colour(item["colour"]) for item in classes),
             fit=FitRecord(**fit),
             static_bands=sum(static),
+            harmonised=_harmonised(content.get("harmonised"), len(bands), len(fit["scenes"])),
         )
+
+
+def _harmonised(content: dict[str, Any] | None, bands: int, scenes: int) -> Harmonised | None:
+    if content is None:
+        return None
+    known = Harmonised.of_json(content)
+    _need(known.dates.gains.shape == (scenes, bands), "harmonised scenes")
+    return known
 
 
 def _need(holds: bool, what: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .codes import CodeGrid, CodeStatistics
 from .grid import Grid, Window
+from .harmonisation import SceneQuantiles
 from .monitor import Monitor
 from .scores import Scores
 from .scratch import Shelf, Shelved
@@ -66,9 +67,10 @@ class PixelStore:
     """All valid pixels of a series as codes: in memory, and beyond a limit in a scratch file.
 
     ``blocks`` are in the order of the scenes. ``statistics`` are of each band, over the series and
-    by scene; None for a scene without pixels. ``left_out`` counts, for each scene and reason of
-    :class:`~.valid.LeftOut`, the pixels that do not count: int64, (scenes, reasons). ``own``
-    says whether the code grids come from the series itself rather than from a model.
+    by scene, None for one without pixels; ``scene_quantiles`` are for harmonising. ``left_out``
+    counts, for each scene and reason of :class:`~.valid.LeftOut`, the pixels that do not count:
+    int64, (scenes, reasons). ``own`` says whether the code grids come from the series itself
+    rather than from a model.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class PixelStore:
         code_grids: Sequence[CodeGrid],
         statistics: Sequence[CodeStatistics],
         scene_statistics: Sequence[tuple[CodeStatistics, ...] | None],
+        scene_quantiles: Sequence[SceneQuantiles],
         saturated: Sequence[int],
         left_out: np.ndarray,
         own: bool,
@@ -90,6 +93,7 @@ class PixelStore:
         self.code_grids = tuple(code_grids)
         self.statistics = tuple(statistics)
         self.scene_statistics = tuple(scene_statistics)
+        self.scene_quantiles = tuple(scene_quantiles)
         self.saturated = tuple(saturated)
         self.left_out = left_out
         self._shelf = shelf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import math
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from .errors import ParameterError
+from .dates import parse_iso
+from .errors import DateError, ParameterError
+from .harmonisation import Harmonise
 from .lloyd import EmptyRule, Rules, StopRule
 from .model import ClassModel, FitSettings
 from .scores import Scaling
@@ -56,6 +59,8 @@ class FitPlan:
     rules: Rules
     order: Order
     scaling: Scaling
+    harmonise: Harmonise
+    harmonise_reference: dt.date | None
     seed: int
 
     @classmethod
@@ -72,6 +77,8 @@ class FitPlan:
         empty: str,
         order: str,
         scaling: str,
+        harmonise: str,
+        harmonise_reference: str | dt.date | None,
         seed: int,
         bands: int,
     ) -> FitPlan:
@@ -104,14 +111,17 @@ class FitPlan:
                 "choose keep or relocate."
             )
         scale = _choice(Scaling, "scaling", scaling)
+        harmony = _choice(Harmonise, "harmonise", harmonise)
+        day = _reference_date(harmonise_reference)
+        if day is not None and (harmony is Harmonise.NONE or isinstance(start, ClassModel)):
+            raise ParameterError(
+                f"harmonise_reference is {day}, but nothing is harmonised to a date of the series: "
+                "choose standardise or invariant, without a model to start from, or leave it out."
+            )
         if isinstance(start, ClassModel):
-            kept = Scaling(start.fit.settings.scaling)
-            if scale not in (Scaling.NONE, kept):
-                raise ParameterError(
-                    f"scaling is {scale.value!r} with a model to start from, whose scaling "
-                    f"({kept.value}) stays: leave it out."
-                )
-            scale = kept
+            known = start.fit.settings
+            scale = _kept("scaling", scale, Scaling.NONE, Scaling(known.scaling))
+            harmony = _kept("harmonise", harmony, Harmonise.NONE, Harmonise(known.harmonise))
         rules = Rules(
             int(max_iter),
             _choice(StopRule, "stop_rule", stop_rule),
@@ -127,6 +137,8 @@ class FitPlan:
             rules=rules,
             order=_choice(Order, "order", order),
             scaling=scale,
+            harmonise=harmony,
+            harmonise_reference=day,
             seed=int(seed),
         )
 
@@ -143,7 +155,30 @@ class FitPlan:
             order=self.order.value,
             seed=self.seed,
             scaling=self.scaling.value,
+            harmonise=self.harmonise.value,
+            harmonise_reference=(
+                self.harmonise_reference.isoformat() if self.harmonise_reference else None
+            ),
         )
+
+
+def _reference_date(given: str | dt.date | None) -> dt.date | None:
+    if given is None or isinstance(given, dt.date):
+        return given
+    try:
+        return parse_iso(given) if given.strip() else None
+    except DateError as error:
+        raise ParameterError(f"harmonise_reference: {error}") from None
+
+
+def _kept(name: str, asked: Choice, nothing: Choice, kept: Choice) -> Choice:
+    """Return what a model to start from was fitted with; ParameterError if other is asked for."""
+    if asked not in (nothing, kept):
+        raise ParameterError(
+            f"{name} is {asked.value!r} with a model to start from, which keeps its own "
+            f"({kept.value}): leave it out."
+        )
+    return kept
 
 
 def _choice(kind: type[Choice], name: str, value: object) -> Choice:

@@ -15,6 +15,7 @@ import numpy as np
 from .codes import CodeGrid, CodeStatistics, CodeTally, ValueRange, grid_for_types, store_dtype
 from .errors import ParameterError, SeriesError
 from .grid import Grid, Window
+from .harmonisation import SceneQuantiles
 from .monitor import Monitor
 from .parallel import ordered_map, thread_count
 from .pixels import Block, PixelStore
@@ -93,6 +94,7 @@ def read_pixels(
             grids,
             code.statistics(),
             code.scene_statistics(len(series)),
+            code.scene_quantiles(len(series)),
             code.saturated,
             read.left_out(),
             own=code_grids is None or grids == known,
@@ -222,6 +224,7 @@ class Coder:
         self._left = dict(windows)
         self._open: dict[int, CodeTally] = {}
         self._closed: dict[int, tuple[CodeStatistics, ...]] = {}
+        self._quantiles: dict[int, SceneQuantiles] = {}
         self._all = CodeTally(grids)
         self.saturated = [0] * len(grids)
 
@@ -243,6 +246,7 @@ class Coder:
             if not self._left[rank]:
                 del self._open[rank]
                 self._all.merge(scene)
+                self._quantiles[rank] = SceneQuantiles.of(scene.histograms, self._grids)
                 if scene.pixels:
                     self._closed[rank] = scene.statistics()
         return Block(rank, window, self._shelf.put(codes), raw.packed)
@@ -255,6 +259,10 @@ class Coder:
     def statistics(self) -> tuple[CodeStatistics, ...]:
         """Return the statistics of each band over all scenes; there must be a pixel."""
         return self._all.statistics()
+
+    def scene_quantiles(self, scenes: int) -> list[SceneQuantiles]:
+        """Return the quantiles of each scene."""
+        return [self._quantiles[rank] for rank in range(scenes)]
 
     def scene_statistics(self, scenes: int) -> list[tuple[CodeStatistics, ...] | None]:
         """Return the statistics of each band by scene, None for those without a pixel."""

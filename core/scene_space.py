@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
 from .backends.base import Partials
 from .codes import CodeStatistics
+from .harmonise import Harmonised
 from .pixels import PixelStore
-from .scores import EXACT, NEVER, FeatureSpace, Scores
+from .scores import EXACT, NEVER, FeatureSpace, Scaling, Scores
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,48 @@ class SceneSpace:
         """Return the space where the scenes lie as they are."""
         shape = scenes, len(features.midpoints)
         return cls(features, np.ones(shape), np.zeros(shape))
+
+    @classmethod
+    def of(cls, features: FeatureSpace, scenes: int, found: Harmonised | None) -> SceneSpace:
+        """Return the space of scenes that were harmonised, or of so many that were not."""
+        if found is None:
+            return cls.plain(features, scenes)
+        dates, middles = found.dates, np.array(features.midpoints, np.float64)
+        return cls(features, dates.gains, dates.offsets + (dates.gains - 1.0) * middles)
+
+    def scaled(self, store: PixelStore, scaling: Scaling) -> SceneSpace:
+        """Return the space where each band's range, or standard deviation, counts as 1."""
+        if scaling is Scaling.NONE:
+            return self
+        if scaling is Scaling.MINMAX:
+            codes = [float(known.maximum - known.minimum) for known in self.spreads(store)]
+        else:
+            codes = [self._deviation(store, band) for band in range(len(store.statistics))]
+        return replace(self, features=self.features.scaled(codes))
+
+    def _deviation(self, store: PixelStore, band: int) -> float:
+        """Return the standard deviation of a band, in codes."""
+        pixels = store.pixels
+        if self.is_plain:
+            whole = store.statistics[band]
+            return math.sqrt(
+                Fraction(pixels * whole.total_squares - whole.total * whole.total, pixels * pixels)
+            )
+        middle = self.features.midpoints[band]
+        firsts: list[float] = []
+        seconds: list[float] = []
+        for scene, statistics in enumerate(store.scene_statistics):
+            if statistics is None:
+                continue
+            known, count = statistics[band], int(store.scene_pixels[scene])
+            gain, offset = float(self.gains[scene, band]), float(self.offsets[scene, band])
+            moved = float(known.total - count * middle)
+            squares = known.total_squares - 2 * middle * known.total + count * middle**2
+            firsts += [gain * moved, offset * count]
+            seconds += [gain * gain * float(squares), 2.0 * gain * offset * moved]
+            seconds.append(offset * offset * count)
+        mean = math.fsum(firsts) / pixels
+        return math.sqrt(max(0.0, math.fsum(seconds) / pixels - mean * mean))
 
     @property
     def is_plain(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -75,15 +75,17 @@ class FeatureSpace:
 
     @classmethod
     def of(
-        cls,
-        code_grids: Sequence[CodeGrid],
-        statistics: Sequence[CodeStatistics],
-        pixels: int,
-        scaling: Scaling = Scaling.NONE,
+        cls, code_grids: Sequence[CodeGrid], statistics: Sequence[CodeStatistics]
     ) -> FeatureSpace:
-        """Return the space of a series of so many pixels: mid-points are the medians."""
-        units = [_unit(grid, known, pixels, scaling) for grid, known in zip(code_grids, statistics)]
-        return cls(tuple(code_grids), tuple(item.median for item in statistics), tuple(units))
+        """Return the space of a series: mid-points are the medians, and nothing is scaled."""
+        middles = tuple(item.median for item in statistics)
+        return cls(tuple(code_grids), middles, (1.0,) * len(middles))
+
+    def scaled(self, codes: Sequence[float]) -> FeatureSpace:
+        """Return the space where so many codes of each band count as 1; 0 leaves it as it is."""
+        lengths = zip(self.code_grids, codes)
+        units = tuple(length * grid.step if length else 1.0 for grid, length in lengths)
+        return replace(self, units=units)
 
     @property
     def steps(self) -> np.ndarray:
@@ -169,14 +171,3 @@ class FeatureSpace:
                 part += centre * (count * centre - 2 * (int(sums[row, band]) - middle * count))
             total += Fraction(weight) * part
         return float(total)
-
-
-def _unit(grid: CodeGrid, known: CodeStatistics, pixels: int, scaling: Scaling) -> float:
-    """Return what counts as 1: the range or the standard deviation of a band that has one."""
-    codes = 0.0
-    if scaling is Scaling.MINMAX:
-        codes = float(known.maximum - known.minimum)
-    elif scaling is Scaling.ZSCORE:
-        squares = pixels * known.total_squares - known.total * known.total
-        codes = math.sqrt(Fraction(squares, pixels * pixels))
-    return codes * grid.step if codes else 1.0

@@ -112,6 +112,19 @@ class Series:
         sources = [source for scene in self.scenes for source in (scene.source, scene.mask)]
         return [source.path for source in (*sources, *self.static) if source is not None]
 
+    def rank_of(self, date: dt.date | None) -> int | None:
+        """Return the rank of the scene of a date; None for None. Raises ParameterError."""
+        if date is None:
+            return None
+        known = [scene.date for scene in self.scenes]
+        if date in known:
+            return known.index(date)
+        nearest = min(known, key=lambda day: abs(day - date))
+        raise ParameterError(
+            f"harmonise_reference is {date}, which is no date of the series; the nearest is "
+            f"{nearest}."
+        )
+
     def pixels(
         self,
         *,

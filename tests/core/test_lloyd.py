@@ -205,7 +205,8 @@ def test_more_classes_than_distinct_spectra_is_refused(make_scene):
         ("order", "random"),
         ("engine", "fortran"),
         ("threads", -1),
-        ("harmonise", "standardise"),
+        ("harmonise", "gently"),
+        ("harmonise_reference", "soon"),
         ("memory_mb", -1),
     ],
 )

@@ -30,7 +30,7 @@ def record(kind, **known):
     return kind(**{item.name: ANY_OF_TYPE.get(item.type) for item in fields} | known)
 
 
-SETTINGS = record(FitSettings)
+SETTINGS = record(FitSettings, scaling="zscore", harmonise="none")
 
 
 @st.composite

@@ -207,7 +207,7 @@ def test_any_backend_measures_the_same_integers(data, seed, monkeypatch):
     tally = CodeTally((grid,) * bands)
     for codes in scenes:
         tally.add(codes)
-    space = FeatureSpace.of((grid,) * bands, tally.statistics(), tally.pixels)
+    space = FeatureSpace.of((grid,) * bands, tally.statistics())
     centres = rng.normal(0, top / 2, (classes, bands))
     centres[1:] = np.where(rng.random((classes - 1, 1)) < 0.3, np.round(centres[1:]), centres[1:])
     # Steps and signatures of no round numbers, another for each scene: roundings must agree too.

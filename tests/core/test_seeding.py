@@ -15,7 +15,7 @@ from iikmc.core.seeding import kmeans_plus_plus, minmax_midpoints, smallest_spec
 
 def space_of(store):
     """Return the space of a series as it lies."""
-    features = FeatureSpace.of(store.code_grids, store.statistics, store.pixels)
+    features = FeatureSpace.of(store.code_grids, store.statistics)
     return SceneSpace.plain(features, store.scene_count)
 
 

@@ -29,6 +29,8 @@ READING = {
     "GRID": ("enum", 0, False),
 }
 FITTING = {
+    "HARMONISE": ("enum", 0, False),
+    "HARMONISE_REFERENCE": ("string", "", True),
     "SCALING": ("enum", 0, False),
     "CLASSES": ("number", 8, False),
     "INIT": ("enum", 0, False),
@@ -80,6 +82,7 @@ PARAMETERS = {
     },
 }
 OPTIONS = {"MASK_KIND": 5, "GRID": 3, "SCALING": 3, "INIT": 3, "STRATEGY": 4, "STOP_RULE": 2}
+OPTIONS["HARMONISE"] = 3
 OPTIONS |= {"EMPTY": 3, "ORDER": 3, "ENGINE": 5}
 NUMBERS = (
     "CLASSES_FOUND",
@@ -188,7 +191,7 @@ def test_advanced_are_the_rarely_used(algorithm):
         item.name() for item in algorithm.parameterDefinitions() if not item.flags() & advanced
     ]
     assert shown == [
-        *("INPUT", "MASKS", "MASK_KIND", "BANDS", "DATES", "CLASSES"),
+        *("INPUT", "MASKS", "MASK_KIND", "BANDS", "DATES", "HARMONISE", "CLASSES"),
         *("LOAD", "OUTPUT", "MODEL", "REPORT"),
     ]
 
