@@ -19,9 +19,10 @@ from ..core.harmonisation import Harmonise
 from ..core.lloyd import EmptyRule, StopRule
 from ..core.model import ClassModel
 from ..core.monitor import Monitor
-from ..core.plan import MOST_CLASSES, FitPlan, Init, Order, Strategy
+from ..core.plan import MOST_CLASSES, FitPlan, Init, Order, Strategy, Temporal
 from ..core.scores import Scaling
 from ..core.series import Series
+from ..core.smoothing import MOST_STRENGTH
 from .base import IikmcAlgorithm, enum_parameter, tr
 from .running import RunOptions, add_run_parameters, take_run
 
@@ -43,6 +44,8 @@ class FitOptions:
     tol: float
     empty: EmptyRule
     order: Order
+    temporal: Temporal
+    temporal_strength: float
     seed: int
     run: RunOptions
 
@@ -62,6 +65,8 @@ class FitOptions:
             scaling=self.scaling.value,
             harmonise=self.harmonise.value,
             harmonise_reference=self.harmonise_reference,
+            temporal=self.temporal.value,
+            temporal_strength=self.temporal_strength,
             seed=self.seed,
             bands=len(series.band_names),
         )
@@ -85,6 +90,8 @@ class FitOptions:
             scaling=self.scaling.value,
             harmonise=self.harmonise.value,
             harmonise_reference=self.harmonise_reference,
+            temporal=self.temporal.value,
+            temporal_strength=self.temporal_strength,
             engine=self.run.engine,
             threads=self.run.threads,
             memory_mb=self.run.memory_mb,
@@ -264,6 +271,25 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
         ),
         advanced=True,
     )
+    algorithm.add(
+        enum_parameter(
+            "TEMPORAL",
+            tr("Smooth the classes along the dates"),
+            [tr("No"), tr("Hidden Markov smoothing")],
+        ),
+        tr(
+            "Takes the likeliest sequence of classes of each pixel: a class on a single date that "
+            "its neighbours in time do not share goes, a lasting change stays. The model keeps "
+            "the setting, so that it is applied alike."
+        ),
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber(
+            "TEMPORAL_STRENGTH", tr("Strength of smoothing"), real, 1.0, False, 0.0, MOST_STRENGTH
+        ),
+        tr("How much the dates before and after count against what a date itself shows."),
+        advanced=True,
+    )
 
 
 def take_fit(
@@ -299,6 +325,8 @@ def take_fit(
         tol=algorithm.parameterAsDouble(parameters, "TOLERANCE", context),
         empty=tuple(EmptyRule)[choice("EMPTY")],
         order=tuple(Order)[choice("ORDER")],
+        temporal=tuple(Temporal)[choice("TEMPORAL")],
+        temporal_strength=algorithm.parameterAsDouble(parameters, "TEMPORAL_STRENGTH", context),
         seed=number("SEED"),
         run=take_run(algorithm, parameters, context),
     )

@@ -25,6 +25,8 @@ from .raster import LabelWriter
 from .raster.values import ValueWriter
 from .scene_space import SceneSpace
 from .series import Series
+from .smoothing import transition_costs
+from .timelines import smoothed
 
 SUFFIX = "_classes.tif"
 _MEASURES = ("distance", "margin")
@@ -101,6 +103,16 @@ def classify(
     store.warn_saturated(series.band_names, monitor)
     space = scene_space(model, store, workers, monitor)
     labelled = _labelled(model, space, store, name, workers, monitor)
+    if model.transitions is not None:
+        monitor.message("Smoothing along the dates.")
+        labelled = smoothed(
+            store,
+            labelled,
+            model.fit.inertia / max(model.fit.valid_pixels, 1),
+            transition_costs(model.transitions, model.fit.settings.temporal_strength),
+            workers,
+            monitor.part(0.3, 0.4),
+        )
     write = _SceneWriter(model, space, series, store, labelled, folders, outputs)
     writing = monitor.part(0.4, 1.0)
     with ThreadPoolExecutor(workers) as pool:

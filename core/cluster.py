@@ -19,7 +19,7 @@ from .monitor import Monitor
 from .palette import Colour, colours
 from .parallel import thread_count
 from .pixels import PixelStore
-from .plan import FitPlan, Init, Order
+from .plan import FitPlan, Init, Order, Temporal
 from .quality import measure_quality
 from .sampling import canonical_sample
 from .scene_space import SceneSpace
@@ -27,6 +27,7 @@ from .scores import FeatureSpace
 from .seeding import check_distinct, kmeans_plus_plus, minmax_midpoints, smallest_spectra
 from .series import Series
 from .strategies import run_strategy
+from .timelines import transitions
 
 
 def cluster(
@@ -95,7 +96,11 @@ def cluster(
         invariant (lines through pixels that did not change); none is the paper's.
     harmonise_reference
         A date of the series (ISO) that the others are brought to; None: their own median.
-    temporal, temporal_strength, client, checkpoint
+    temporal, temporal_strength
+        markov: when the model classifies a series, labels are smoothed along each pixel's dates
+        (hidden Markov model; transitions counted in this series, taken so many times): single
+        flips go, lasting changes stay.
+    client, checkpoint
         Not available in this version, but for their defaults.
 
     Raises
@@ -108,12 +113,7 @@ def cluster(
     Cancelled
         The monitor said so.
     """
-    refuse_unbuilt(
-        temporal_strength=None if temporal_strength == 1.0 else temporal_strength,
-        client=client,
-        checkpoint=checkpoint,
-        temporal=None if temporal == "none" else temporal,
-    )
+    refuse_unbuilt(client=client, checkpoint=checkpoint)
     plan = FitPlan.of(
         classes=classes,
         init=init,
@@ -127,6 +127,8 @@ def cluster(
         scaling=scaling,
         harmonise=harmonise,
         harmonise_reference=harmonise_reference,
+        temporal=temporal,
+        temporal_strength=temporal_strength,
         seed=seed,
         bands=len(series.band_names),
     )
@@ -165,7 +167,7 @@ def cluster(
         centres = result.centres[rows]
         scores = space.scores(centres, np.ones(len(rows), bool))
         final = backend.step(scores)
-        store.keep_labels(scores, backend, final)
+        labelled = store.keep_labels(scores, backend, final)
         clock.lap("fitting")
         judging = monitor.part(0.95, 1.0)
         quality = measure_quality(
@@ -185,6 +187,9 @@ def cluster(
     unused = int(np.count_nonzero(counts == 0))
     if unused:
         monitor.warning(f"{unused} of {len(rows)} classes have no pixel: fewer classes would do.")
+    followed = None
+    if plan.temporal is Temporal.MARKOV:
+        followed = transitions(store, labelled.labels, len(rows), workers, monitor.part(1.0, 1.0))
     names, rgb = _names_and_colours(plan, rows)
     return ClassModel(
         band_names=series.band_names,
@@ -194,6 +199,7 @@ def cluster(
         colours=rgb,
         static_bands=series.static_bands,
         harmonised=harmonised,
+        transitions=followed,
         fit=FitRecord(
             settings=plan.settings(len(start)),
             masks=series.mask_kind.value if any(s.mask for s in series.scenes) else "none",

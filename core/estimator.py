@@ -258,6 +258,8 @@ class InterImageKMeans(
             scaling="none",
             harmonise="none",
             harmonise_reference=None,
+            temporal="none",
+            temporal_strength=1.0,
             seed=int(seed),
             bands=self.n_features_in_,
         )

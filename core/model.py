@@ -49,6 +49,8 @@ class FitSettings:
     scaling: str = "none"
     harmonise: str = "none"
     harmonise_reference: str | None = None
+    temporal: str = "none"
+    temporal_strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,9 @@ class ClassModel:
     """How many of the bands, the last ones, are the same for every date."""
     harmonised: Harmonised | None = None
     """How the scenes of the fit were brought to one radiometry; None: not at all."""
+    transitions: np.ndarray | None = None
+    """How often pixels of the fit went from class to class, int64 (from, to), where labels are
+    smoothed along the dates; else None."""
     run: RunRecord | None = field(default=None)
 
     @property
@@ -298,6 +303,8 @@ class ClassModel:
         content = {"format": _FORMAT, "version": _VERSION, "bands": bands, "classes": classes}
         if self.harmonised is not None:
             content["harmonised"] = self.harmonised.as_json()
+        if self.transitions is not None:
+            content["transitions"] = self.transitions.tolist()
         return {**content, "fit": fit}
 
     @classmethod
@@ -344,6 +351,7 @@ class ClassModel:
             colours=tuple(_colour(item["colour"]) for item in classes),
             fit=FitRecord(**fit),
             static_bands=sum(static),
+            transitions=_transitions(content.get("transitions"), len(classes)),
             harmonised=_harmonised(content.get("harmonised"), len(bands), len(fit["scenes"])),
         )
 
@@ -354,6 +362,14 @@ def _harmonised(content: dict[str, Any] | None, bands: int, scenes: int) -> Harm
     known = Harmonised.of_json(content)
     _need(known.dates.gains.shape == (scenes, bands), "harmonised scenes")
     return known
+
+
+def _transitions(content: list[list[int]] | None, classes: int) -> np.ndarray | None:
+    if content is None:
+        return None
+    counts = np.array(content, np.int64)
+    _need(counts.shape == (classes, classes) and bool((counts >= 0).all()), "transitions")
+    return counts
 
 
 def _need(holds: bool, what: str) -> None:

@@ -16,6 +16,7 @@ from .harmonisation import Harmonise
 from .lloyd import EmptyRule, Rules, StopRule
 from .model import ClassModel, FitSettings
 from .scores import Scaling
+from .smoothing import MOST_STRENGTH
 
 Choice = TypeVar("Choice", bound=enum.Enum)
 
@@ -47,6 +48,13 @@ class Order(enum.Enum):
     SEEDED = "seeded"
 
 
+class Temporal(enum.Enum):
+    """What is done along each pixel's dates, in the order of the TEMPORAL parameter."""
+
+    NONE = "none"
+    MARKOV = "markov"
+
+
 @dataclass(frozen=True)
 class FitPlan:
     """What to do, from :meth:`of`, which checks the parameters of :func:`~.cluster.cluster`."""
@@ -61,6 +69,8 @@ class FitPlan:
     scaling: Scaling
     harmonise: Harmonise
     harmonise_reference: dt.date | None
+    temporal: Temporal
+    temporal_strength: float
     seed: int
 
     @classmethod
@@ -79,6 +89,8 @@ class FitPlan:
         scaling: str,
         harmonise: str,
         harmonise_reference: str | dt.date | None,
+        temporal: str,
+        temporal_strength: float,
         seed: int,
         bands: int,
     ) -> FitPlan:
@@ -122,6 +134,10 @@ class FitPlan:
             known = start.fit.settings
             scale = _kept("scaling", scale, Scaling.NONE, Scaling(known.scaling))
             harmony = _kept("harmonise", harmony, Harmonise.NONE, Harmonise(known.harmonise))
+        if not 0.0 <= temporal_strength <= MOST_STRENGTH:
+            raise ParameterError(
+                f"temporal_strength is {temporal_strength}; expected 0 to {MOST_STRENGTH:g}."
+            )
         rules = Rules(
             int(max_iter),
             _choice(StopRule, "stop_rule", stop_rule),
@@ -139,6 +155,8 @@ class FitPlan:
             scaling=scale,
             harmonise=harmony,
             harmonise_reference=day,
+            temporal=_choice(Temporal, "temporal", temporal),
+            temporal_strength=float(temporal_strength),
             seed=int(seed),
         )
 
@@ -159,6 +177,8 @@ class FitPlan:
             harmonise_reference=(
                 self.harmonise_reference.isoformat() if self.harmonise_reference else None
             ),
+            temporal=self.temporal.value,
+            temporal_strength=self.temporal_strength,
         )
 
 

@@ -117,7 +117,7 @@ class SceneSpace:
         reach = np.array([grid.reach for grid in self.features.code_grids], np.float64)
         shape = len(self.gains), *centres.shape
         q, n = np.zeros(shape, np.int64), np.full(shape[:2], NEVER, np.int64)
-        used = np.flatnonzero(active)
+        scales, used = np.ones(shape[0]), np.flatnonzero(active)
         for scene, (gain, offset) in enumerate(zip(self.gains, self.offsets)):
             apart = centres[used] - offset
             largest = np.abs(apart).max(axis=0)
@@ -127,8 +127,9 @@ class SceneSpace:
             scale = scale / 2.0 if scale * most >= room else scale
             q[scene, used] = np.rint(2.0 * scale * self.weights * gain * apart)
             squares = (self.weights * apart * apart).tolist()
+            scales[scene] = scale
             n[scene, used] = [round(scale * math.fsum(row)) for row in squares]
-        return Scores(q, n, np.array(self.features.midpoints, np.int64))
+        return Scores(q, n, np.array(self.features.midpoints, np.int64), scales)
 
     def means(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Return the centres of classes from code sums (scenes, classes, bands) and counts.

@@ -37,12 +37,14 @@ class Scores:
     """Integer coefficients for each scene.
 
     ``q`` has shape (scenes, classes, bands), ``n`` (scenes, classes), ``midpoints`` (bands,);
-    all int64.
+    all int64. ``scales``, float64 (scenes,), are the powers of two that squared distances were
+    multiplied by.
     """
 
     q: np.ndarray
     n: np.ndarray
     midpoints: np.ndarray
+    scales: np.ndarray
 
     @property
     def classes(self) -> int:
@@ -119,6 +121,7 @@ class FeatureSpace:
             np.repeat(q[None], scenes, axis=0),
             np.repeat(n[None], scenes, axis=0),
             np.array(self.midpoints, np.int64),
+            np.full(scenes, scale),
         )
 
     def values(self, centres: np.ndarray) -> np.ndarray:

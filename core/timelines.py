@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .monitor import Monitor
 from .parallel import ordered_map
-from .pixels import Block, PixelStore
+from .pixels import Block, Labelled, PixelStore
+from .smoothing import EvidenceScale, count_transitions, smooth
 
 # Bytes for each thread: what is made of a strip's pixels on all dates at once.
 _STRIP_BYTES = 1 << 26
@@ -75,39 +76,81 @@ class Timelines:
             yield Stretch(index, block, start, stop, places)
 
 
-NO_LABEL = 255
-
-
-def count_transitions(
+def transitions(
     store: PixelStore,
     labels: tuple[np.ndarray, ...],
     classes: int,
     threads: int,
     monitor: Monitor,
 ) -> np.ndarray:
-    """Count how pixels went from class to class between successive valid dates.
+    """Count how pixels go from class to class along their dates: int64 (from, to).
 
-    ``labels``, from 0, are those of each block's pixels. Returns int64 (classes, classes), from
-    rows to columns. Raises Cancelled from the monitor.
+    ``labels``, from 0, are those of each block's pixels. Raises Cancelled from the monitor.
     """
-    timelines = Timelines(store, 1)
+    timelines = Timelines(store, 8)
 
     def count(strip: tuple[int, int]) -> np.ndarray:
-        known = np.full((store.scene_count, timelines.places(strip)), NO_LABEL, np.uint8)
+        known = np.zeros((store.scene_count, timelines.places(strip)), np.uint8)
         for part in timelines.stretches(strip):
-            known[part.block.scene, part.places] = labels[part.index][part.start : part.stop]
-        counts = np.zeros(classes * classes, np.int64)
-        last = known[0].copy()
-        for now in known[1:]:
-            seen = now != NO_LABEL
-            both = seen & (last != NO_LABEL)
-            pairs = last[both].astype(np.int64) * classes + now[both]
-            counts += np.bincount(pairs, minlength=classes * classes)
-            last[seen] = now[seen]
-        return counts
+            of_block = labels[part.index][part.start : part.stop]
+            known[part.block.scene, part.places] = of_block + np.uint8(1)
+        return count_transitions(known, classes)
 
-    total = np.zeros(classes * classes, np.int64)
+    total = np.zeros((classes, classes), np.int64)
     with ThreadPoolExecutor(threads) as pool:
         for counts in ordered_map(pool, count, timelines.strips(), monitor, ahead=threads):
             total += counts
-    return total.reshape(classes, classes)
+    return total
+
+
+def smoothed(
+    store: PixelStore,
+    labelled: Labelled,
+    inertia_per_pixel: float,
+    costs: np.ndarray,
+    threads: int,
+    monitor: Monitor,
+) -> Labelled:
+    """Return labels smoothed along the dates; see :mod:`.smoothing`.
+
+    ``inertia_per_pixel`` is the mean squared distance of the fit, ``costs`` those of
+    transitions, int32 (from, to). The sums of the result are of its counts only: code sums stay
+    those of the nearest signatures. Raises Cancelled from the monitor.
+    """
+    scores, classes = labelled.scores, labelled.scores.classes
+    bands = scores.q.shape[2]
+    scales = [
+        EvidenceScale.of(float(scale), inertia_per_pixel, 1, bands) for scale in scores.scales
+    ]
+    labels = tuple(of_block.copy() for of_block in labelled.labels)
+    timelines = Timelines(store, 4 * classes + 8)
+
+    def smooth_strip(strip: tuple[int, int]) -> np.ndarray:
+        shape = store.scene_count, classes, timelines.places(strip)
+        evidence, valid = np.zeros(shape, np.int32), np.zeros((shape[0], shape[2]), bool)
+        parts = list(timelines.stretches(strip))
+        for part in parts:
+            scene = part.block.scene
+            codes = part.block.codes.part(part.start, part.stop)
+            # Whole numbers below 2^53: exact in float64, whatever BLAS does.
+            offsets: np.ndarray = codes - scores.midpoints[:, None].astype(np.float64)
+            found = scores.n[scene][:, None] - scores.q[scene].astype(np.float64) @ offsets
+            evidence[scene][:, part.places] = scales[scene].costs(found.astype(np.int64))
+            valid[scene, part.places] = True
+        steady = smooth(evidence, valid, costs)
+        counts = np.zeros((store.scene_count, classes), np.int64)
+        for part in parts:
+            chosen = steady[part.block.scene, part.places] - np.uint8(1)
+            labels[part.index][part.start : part.stop] = chosen
+            counts[part.block.scene] += np.bincount(chosen, minlength=classes)
+        return counts
+
+    total = np.zeros((store.scene_count, classes), np.int64)
+    strips = timelines.strips()
+    with ThreadPoolExecutor(threads) as pool:
+        results = ordered_map(pool, smooth_strip, strips, monitor, ahead=threads)
+        for done, counts in enumerate(results, start=1):
+            total += counts
+            monitor.progress(done / len(strips))
+    partials = replace(labelled.partials, counts=total)
+    return Labelled(scores, labels, partials)

@@ -48,7 +48,11 @@ RUNNING = {
     "THREADS": ("number", 0, False),
     "MEMORY_MB": ("number", 0, False),
 }
-SEED = {"SEED": ("number", 0, False)}
+SEED = {
+    "SEED": ("number", 0, False),
+    "TEMPORAL": ("enum", 0, False),
+    "TEMPORAL_STRENGTH": ("number", 1.0, False),
+}
 LAYERS = {
     "LOAD": ("boolean", True, False),
     "OUTPUT": ("folderDestination", None, False),
@@ -82,7 +86,7 @@ PARAMETERS = {
     },
 }
 OPTIONS = {"MASK_KIND": 5, "GRID": 3, "SCALING": 3, "INIT": 3, "STRATEGY": 4, "STOP_RULE": 2}
-OPTIONS["HARMONISE"] = 3
+OPTIONS |= {"HARMONISE": 3, "TEMPORAL": 2}
 OPTIONS |= {"EMPTY": 3, "ORDER": 3, "ENGINE": 5}
 NUMBERS = (
     "CLASSES_FOUND",
@@ -191,7 +195,7 @@ def test_advanced_are_the_rarely_used(algorithm):
         item.name() for item in algorithm.parameterDefinitions() if not item.flags() & advanced
     ]
     assert shown == [
-        *("INPUT", "MASKS", "MASK_KIND", "BANDS", "DATES", "HARMONISE", "CLASSES"),
+        *("INPUT", "MASKS", "MASK_KIND", "BANDS", "DATES", "HARMONISE", "CLASSES", "TEMPORAL"),
         *("LOAD", "OUTPUT", "MODEL", "REPORT"),
     ]
 
