@@ -43,7 +43,7 @@ def add_run_parameters(algorithm: IikmcAlgorithm) -> None:
                 tr("Auto: the fastest that is installed"),
                 tr("NumPy"),
                 tr("Numba"),
-                tr("CuPy: NVIDIA GPU (not in this version)"),
+                tr("CuPy: NVIDIA GPU"),
                 tr("Dask (not in this version)"),
             ],
         ),

@@ -90,7 +90,7 @@ def classify(
     """
     monitor = monitor or Monitor()
     model.check_series(series)
-    name, workers = resolve_engine(engine), thread_count(threads)
+    name, workers = resolve_engine(engine, series.most_pixels), thread_count(threads)
     monitor.message(f"Classifying {len(series)} scenes with the engine {name}.")
     check_inputs_stay(series, folders)
     for folder in (folders.labels, folders.distance, folders.margin):
@@ -171,7 +171,12 @@ def fitted_scenes(
     store = series.pixels(code_grids=model.space.code_grids, threads=threads, monitor=monitor)
     space = scene_space(model, store, thread_count(threads), monitor)
     labelled = _labelled(
-        model, space, store, resolve_engine(engine), thread_count(threads), monitor
+        model,
+        space,
+        store,
+        resolve_engine(engine, series.most_pixels),
+        thread_count(threads),
+        monitor,
     )
     areas = [ClassAreas(series.grid, len(model.centres)) for _ in series.scenes]
     for block, labels in zip(store.blocks, labelled.labels):

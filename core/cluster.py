@@ -135,7 +135,7 @@ def cluster(
     reference = series.rank_of(plan.harmonise_reference)
     if isinstance(plan.start, ClassModel):
         plan.start.check_series(series)
-    backend_name = resolve_engine(engine)
+    backend_name = resolve_engine(engine, series.most_pixels)
     workers = thread_count(threads)
     monitor = monitor or Monitor()
     clock = _Clock()

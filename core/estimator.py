@@ -266,7 +266,7 @@ class InterImageKMeans(
         return replace(plan, classes=int(clusters))
 
     def _engine(self, samples: int) -> str:
-        best = resolve_engine(self.engine)
+        best = resolve_engine(self.engine, samples)
         return "numpy" if self.engine == "auto" and samples <= _FEW_SAMPLES else best
 
     def _seeds(self, plan: FitPlan, store: PixelStore) -> tuple[SceneSpace, np.ndarray, np.ndarray]:

@@ -103,6 +103,11 @@ class Series:
         self.band_names = (*names, *self.band_names[len(names) :])
 
     @property
+    def most_pixels(self) -> int:
+        """How many pixels the scenes have on the grid, valid or not."""
+        return len(self) * self.grid.height * self.grid.width
+
+    @property
     def static_bands(self) -> int:
         """How many of the bands, the last ones, are the same for every date."""
         return len(self.static_dtypes)

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-system_packages=(qgis python3-qgis python3-gdal python3-rasterio python3-matplotlib python3-venv)
+system_packages=(qgis python3-qgis python3-gdal python3-rasterio python3-matplotlib python3-venv g++)
 python=/usr/bin/python3 # the only Python that can import qgis; the one on PATH may be another
 
 installed() { dpkg-query -W -f='${Package} ${Version} ${db:Status-Status}\n' "$@" 2>/dev/null || true; }

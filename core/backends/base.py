@@ -89,9 +89,12 @@ class Backend(Protocol):
 
 # Best first: name -> module, class, package it needs, how to get that.
 _BACKENDS = {
+    "cupy": (".cupy", "CupyBackend", "cupy"),
     "numba": (".numba", "NumbaBackend", "numba"),
     "numpy": (".numpy", "NumpyBackend", "numpy"),
 }
+CARD_PIXELS = 1 << 24
+"""Pixels from which a card is worth the time it takes to start it and to fill it."""
 ENGINES = ("auto", "numpy", "numba", "cupy", "dask")
 """The names of the ENGINE parameter, in its order."""
 
@@ -101,20 +104,24 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name in _BACKENDS if _why_missing(name) is None)
 
 
-def resolve_engine(engine: str) -> str:
-    """Return the backend that an engine name stands for; auto is the best there is.
+def resolve_engine(engine: str, pixels: int = 0) -> str:
+    """Return the backend that an engine name stands for; auto is the best for so many pixels.
 
     Raises ParameterError for an unknown name, EngineError for one that cannot be used here.
     """
     if engine not in ENGINES:
         raise ParameterError(f"engine is {engine!r}; expected one of {', '.join(ENGINES)}.")
     if engine == "auto":
-        return available_backends()[0]
+        for name in _BACKENDS:
+            if (name != "cupy" or pixels >= CARD_PIXELS) and _why_missing(name) is None:
+                return name
     if engine not in _BACKENDS:
         raise EngineError(
             f"The engine '{engine}' is not part of this version: choose auto, numpy or numba."
         )
     why = _why_missing(engine)
+    if why is not None and engine == "cupy":
+        raise EngineError(f"The engine 'cupy' cannot run here: {why}; or choose the engine auto.")
     if why is not None:
         package = _BACKENDS[engine][2]
         raise EngineError(
@@ -133,6 +140,10 @@ def open_backend(name: str, threads: int) -> Backend:
 
 
 def _why_missing(name: str) -> str | None:
+    if name == "cupy":
+        from .cupy_found import trouble  # only where it is asked for
+
+        return trouble()
     try:
         importlib.import_module(_BACKENDS[name][2])
     except Exception as error:  # absent, or at odds with the NumPy or the system there is
