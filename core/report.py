@@ -13,6 +13,7 @@ import numpy as np
 from .. import __version__
 from . import raster, summary
 from .classify import ClassifiedScene
+from .dates_exhibit import harmonised
 from .errors import OutputError
 from .exhibits import Results, class_areas, convergence, maps, quality, signatures
 from .grid import Grid
@@ -42,7 +43,7 @@ def write_report(
     monitor = monitor or Monitor()
     results = Results.of(model, classified, grid)
     parts = [_head(results, title)]
-    for part in (maps, class_areas, signatures, convergence, quality):
+    for part in (maps, class_areas, signatures, harmonised, convergence, quality):
         monitor.check()
         parts.append(part(results))
     monitor.check()

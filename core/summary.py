@@ -37,6 +37,11 @@ _EMPTY = {
     "relocate": "get the pixel farthest from all centres",
     "drop": "are dropped",
 }
+_HARMONISE = {
+    "none": "no",
+    "standardise": "standardised to {}",
+    "invariant": "by invariant pixels, to {}",
+}
 _SCALING = {
     "none": "none",
     "minmax": "range of each band to 1",
@@ -59,7 +64,15 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
     stop = f"{measure} at most {fine_share(settings.tol)} {whole}"
     if settings.strategy == "mini-batch":
         stop = f"the smoothed inertia of the batches no longer falls; on the sample, when {stop}"
+    to = settings.harmonise_reference or "the median of the dates"
+    smoothing = (
+        f"hidden Markov, strength {settings.temporal_strength:g}"
+        if settings.temporal == "markov"
+        else "no"
+    )
     rows = [
+        ("Harmonised dates", _HARMONISE.get(settings.harmonise, settings.harmonise).format(to)),
+        ("Smoothing along the dates", smoothing),
         ("Scaling of the bands", _SCALING.get(settings.scaling, settings.scaling)),
         ("Classes asked for", f"{settings.classes:,}"),
         ("First centres", _INIT.get(settings.init, settings.init)),
