@@ -38,8 +38,9 @@ def harmonised(results: Results) -> Html:
         "Each date's values were taken as gain · value + offset, offsets in the input's units, "
         "before distances to the signatures were measured; the rasters stay as they are. The "
         "misfit is the root mean square distance from the line, or of the date's percentiles from "
-        "the series' own, in shares of the series' spread from the 10th to the 90th percentile. Pixels "
-        "are the invariant ones, or all valid ones. Signatures are those of the harmonised values."
+        "the series' own, in shares of the series' spread from the 10th to the 90th percentile. "
+        "Pixels are the invariant ones, or all valid ones. Signatures are those of the harmonised "
+        "values."
     )
     return section(
         "Harmonised dates",
