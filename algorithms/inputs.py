@@ -184,8 +184,8 @@ def take_inputs(
     algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext
 ) -> SeriesInputs:
     """Return the reading parameters as plain data; raises an error that names the layer."""
-    scenes = list(_sources(parameters.get("INPUT"), context))
-    masks = list(_sources(parameters.get("MASKS"), context))
+    scenes = list(sources(parameters.get("INPUT"), context))
+    masks = list(sources(parameters.get("MASKS"), context))
     given = parse_iso_list(algorithm.parameterAsString(parameters, "DATES", context))
     names = algorithm.parameterAsString(parameters, "BANDS", context).split(",")
     return SeriesInputs(
@@ -193,7 +193,7 @@ def take_inputs(
         masks=tuple(mask.path for mask in masks),
         mask_kind=tuple(MaskKind)[algorithm.parameterAsEnum(parameters, "MASK_KIND", context)],
         bands=tuple(_band(name.strip()) for name in names if name.strip()),
-        static=tuple(item.path for item in _sources(parameters.get("STATIC"), context)),
+        static=tuple(item.path for item in sources(parameters.get("STATIC"), context)),
         extent=take_extent(algorithm, parameters, context),
         area=take_area(algorithm, parameters, context),
         grid=tuple(GridRule)[algorithm.parameterAsEnum(parameters, "GRID", context)],
@@ -202,7 +202,7 @@ def take_inputs(
 
 
 @dataclass(frozen=True)
-class _Source:
+class FileSource:
     """What GDAL opens, and the date that a layer made of it has in QGIS, if any."""
 
     path: str
@@ -213,7 +213,7 @@ def _band(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _sources(value: Any, context: QgsProcessingContext) -> Iterator[_Source]:
+def sources(value: Any, context: QgsProcessingContext) -> Iterator[FileSource]:
     """Yield what the value of a layer list parameter stands for, all of it and in its order.
 
     QGIS's parameterAsLayerList loads files as layers, and leaves out what it cannot load, which
@@ -223,15 +223,15 @@ def _sources(value: Any, context: QgsProcessingContext) -> Iterator[_Source]:
         value, _ = value.value(context.expressionContext())
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _sources(item, context)
+            yield from sources(item, context)
     elif isinstance(value, QgsMapLayer):
         yield _source_of(value)
     elif isinstance(value, str) and value:
         layer = QgsProcessingUtils.mapLayerFromString(value, context, False)
-        yield _source_of(layer) if layer is not None else _Source(_gdal_path(value))
+        yield _source_of(layer) if layer is not None else FileSource(_gdal_path(value))
 
 
-def _source_of(layer: QgsMapLayer) -> _Source:
+def _source_of(layer: QgsMapLayer) -> FileSource:
     if not isinstance(layer, QgsRasterLayer):
         raise RasterError(f"Layer '{layer.name()}' is no raster layer: give a raster file.")
     if layer.providerType() != "gdal" or layer.source().startswith("MEM:"):
@@ -244,7 +244,7 @@ def _source_of(layer: QgsMapLayer) -> _Source:
             f"Layer '{layer.name()}' cannot be opened from '{layer.source()}': "
             "repair its source or leave it out."
         )
-    return _Source(_gdal_path(layer.source()), _temporal_date(layer))
+    return FileSource(_gdal_path(layer.source()), _temporal_date(layer))
 
 
 def _origin(layer: QgsRasterLayer) -> str:

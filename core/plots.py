@@ -43,7 +43,7 @@ def signature_plot(
 
     ``signatures`` has shape (classes, bands), in the input's units; rows of NaN are left out.
     """
-    figure, axes = _canvas(3.9)
+    figure, axes = canvas(3.9)
     places = np.arange(len(bands))
     crowded = len(signatures) > _NUMBERED_LINES
     for values, colour in zip(signatures, _unit(colours)):
@@ -52,7 +52,7 @@ def signature_plot(
     small = 7 if len(bands) > 24 else 9
     tilted = sum(len(band) for band in bands) > 110
     axes.set_xticklabels(
-        [_plain(band) for band in bands],
+        [plain(band) for band in bands],
         rotation=90 if tilted else 0,
         fontsize=small,
     )
@@ -61,14 +61,14 @@ def signature_plot(
     axes.grid(axis="x", color=_LINE, linewidth=0.8)
     if not crowded:
         _number_lines(axes, signatures[:, -1])
-    return _png(figure)
+    return png(figure)
 
 
 def area_plot(
     areas: np.ndarray, dates: Sequence[str], colours: Sequence[Colour], unit: str
 ) -> bytes:
     """Draw the class areas of each date, (dates, classes), stacked, and return them as PNG."""
-    figure, axes = _canvas(3.9)
+    figure, axes = canvas(3.9)
     edges = np.arange(len(dates) + 1) - 0.5
     steps = np.concatenate([areas, areas[-1:]]).T
     axes.stackplot(edges, steps, colors=_unit(colours), step="post", linewidth=0)
@@ -83,7 +83,7 @@ def area_plot(
     axes.set_xticks(labelled)
     upright = len(labelled) > 10
     axes.set_xticklabels([dates[place] for place in labelled], rotation=90 if upright else 0)
-    return _png(figure)
+    return png(figure)
 
 
 def convergence_plot(
@@ -94,7 +94,7 @@ def convergence_plot(
     ``shift`` is given where the centre shift decides when to stop. Zeros, which a log axis
     does not have, lie as open circles on its floor, a decade below everything else.
     """
-    figure, axes = _canvas(3.1)
+    figure, axes = canvas(3.1)
     lines = [("share of pixels that changed class", np.array(changed), "#0072b2")]
     if shift is not None:
         lines.append(("mean shift of the centres", np.array(shift), "#d55e00"))
@@ -125,7 +125,7 @@ def convergence_plot(
         frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=4, fontsize=9,
         labelcolor=_INK, borderaxespad=0.0,
     )  # fmt: skip
-    return _png(figure)
+    return png(figure)
 
 
 def label_png(labels: np.ndarray, colours: Sequence[Colour]) -> bytes:
@@ -154,7 +154,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def _canvas(height: float) -> tuple[Figure, Axes]:
+def canvas(height: float) -> tuple[Figure, Axes]:
     # Not pyplot: it keeps figures for the whole process and wants the main thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -175,7 +175,7 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
     return buffer.getvalue()
@@ -209,6 +209,6 @@ def _unit(colours: Sequence[Colour]) -> list[tuple[float, ...]]:
     return [tuple(value / 255 for value in colour) for colour in colours]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return text in which matplotlib finds no formula."""
     return text.replace("$", r"\$")

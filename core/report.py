@@ -153,7 +153,7 @@ def _what_ran(results: Results, seconds: Sequence[tuple[str, float]]) -> Html:
             element(
                 "div",
                 table("Seconds", ["", ""], timing, whole) if laps else "",
-                table("Versions", ["", ""], _versions()),
+                table("Versions", ["", ""], versions()),
             ),
             class_="beside",
         ),
@@ -166,7 +166,7 @@ def _what_ran(results: Results, seconds: Sequence[tuple[str, float]]) -> Html:
     )
 
 
-def _versions() -> list[tuple[str, str]]:
+def versions() -> list[tuple[str, str]]:
     """Return the programs at work and their versions, without importing any."""
     found = [("iikmc", __version__), ("Python", platform.python_version())]
     for package in _PACKAGES:

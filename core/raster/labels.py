@@ -6,8 +6,6 @@ import contextlib
 import datetime as dt
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -17,18 +15,11 @@ from rasterio.io import MemoryFile
 from ..errors import OutputError
 from ..grid import Grid, Window
 from .access import TIFF_DATE_TAG, gdal_errors, native
+from .styles import ClassStyle
+from .tables import write_table
 
 _TILE = 512
 _OVERVIEW_UNTIL = 256
-
-
-@dataclass(frozen=True)
-class ClassStyle:
-    """Number, name and colour (red, green, blue; 0 to 255) of a class, as rasters carry them."""
-
-    number: int
-    name: str
-    colour: tuple[int, int, int]
 
 
 class LabelWriter:
@@ -98,7 +89,7 @@ class LabelWriter:
                     dataset.build_overviews(self._overview_factors(), Resampling.mode)
                 with open(self._path, "wb") as file:
                     file.write(self._memory.getbuffer())
-                _write_side_file(self._path, self._classes)
+                write_table(self._path, self._classes)
 
     def _overview_factors(self) -> list[int]:
         factors, factor = [], 2
@@ -106,27 +97,3 @@ class LabelWriter:
             factors.append(factor)
             factor *= 2
         return factors
-
-
-def _write_side_file(path: str, classes: Sequence[ClassStyle]) -> None:
-    """Write category names and the attribute table, which GDAL keeps beside a GeoTIFF."""
-    root = ElementTree.Element("PAMDataset")
-    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
-    names = ElementTree.SubElement(band, "CategoryNames")
-    by_number = {item.number: item.name for item in classes}
-    for number in range(max(by_number, default=0) + 1):
-        name = "nodata" if number == 0 else by_number.get(number, "")
-        ElementTree.SubElement(names, "Category").text = name
-    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-    # GDAL's codes: type 0 integer, 2 text; usage 5 value, 2 name, 6 to 8 red, green, blue.
-    columns = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
-    for index, (title, kind, usage) in enumerate(columns):
-        column = ElementTree.SubElement(table, "FieldDefn", index=str(index))
-        ElementTree.SubElement(column, "Name").text = title
-        ElementTree.SubElement(column, "Type").text = str(kind)
-        ElementTree.SubElement(column, "Usage").text = str(usage)
-    for index, item in enumerate(classes):
-        row = ElementTree.SubElement(table, "Row", index=str(index))
-        for value in (item.number, item.name, *item.colour):
-            ElementTree.SubElement(row, "F").text = str(value)
-    ElementTree.ElementTree(root).write(path + ".aux.xml", encoding="utf-8")

@@ -21,8 +21,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def drawn(monkeypatch):
     """Collect the figures that are drawn."""
     pytest.importorskip("matplotlib")
-    figures, encode = [], plots._png
-    monkeypatch.setattr(plots, "_png", lambda figure: figures.append(figure) or encode(figure))
+    figures, encode = [], plots.png
+    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or encode(figure))
     return figures
 
 

@@ -1,0 +1,1 @@
+"""Class rasters of a series read again: areas, changes, transitions, consistency."""

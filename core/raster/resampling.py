@@ -1,0 +1,149 @@
+"""Windows of rasters brought onto another grid, in the way that suits their pixels' sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Iterator
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import CRSError, RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
+
+from ..errors import GridError
+from ..grid import Grid, Window
+from .access import gdal_errors, native
+from .headers import crs_label
+from .opened import OpenRasters
+from .windows import Source
+
+# Largest error of a warped pixel's place, in pixels; rasterio cannot ask for none at all.
+_ERROR = 1e-6
+
+
+class Way(enum.Enum):
+    """How pixels of another grid get their values."""
+
+    NEAREST = Resampling.nearest
+    BILINEAR = Resampling.bilinear
+    AVERAGE = Resampling.average
+
+
+def read_resampled(
+    rasters: OpenRasters, source: Source, way: Way, window: Window
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a window of the grid that a raster was placed on.
+
+    Values, shape (bands, height, width), where the raster has pixels, and where these hold
+    values in all bands: not nodata, finite, not masked by the raster itself; booleans, shape
+    (height, width). Warped pixels hold values where the nearest pixel of the raster does, and
+    pixels that hold none have no part in others. What a pixel gets depends neither on the window
+    nor on the grid's extent. Raises RasterError.
+    """
+    with gdal_errors(source.path, "read"), rasters.open(source.path) as dataset:
+        if source.placement.warped:
+            return _warped(dataset, source, way, window)
+        return _shifted(dataset, source, window)
+
+
+def _shifted(
+    dataset: rasterio.DatasetReader, source: Source, window: Window
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    place, bands = source.placement, list(source.bands)
+    row, column = window.row + place.row, window.column + place.column
+    top, left = max(row, 0), max(column, 0)
+    bottom = min(row + window.height, place.height)
+    right = min(column + window.width, place.width)
+    shape = window.height, window.width
+    inside, masked = np.zeros(shape, bool), np.zeros(shape, bool)
+    dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
+    values = np.zeros((len(bands), *shape), dtype)
+    if top < bottom and left < right:
+        part = native(Window(top, left, bottom - top, right - left))
+        rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
+        inside[rows, columns] = True
+        values[:, rows, columns] = dataset.read(bands, window=part)
+        if source.own_mask:
+            masked[rows, columns] = dataset.dataset_mask(window=part) == 0
+    return values, inside, _hold_values(values, source) & inside & ~masked
+
+
+def _warped(
+    dataset: rasterio.DatasetReader, source: Source, way: Way, window: Window
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    place, bands = native(window), list(source.bands)
+    with _warp(dataset, source, Way.NEAREST, None) as warped:
+        alpha = 1 + warped.colorinterp.index(ColorInterp.alpha)
+        *planes, seen = np.asarray(warped.read([*bands, alpha], window=place))
+    values, inside = np.stack(planes), seen > 0
+    valid = inside & _hold_values(values, source)
+    if way is not Way.NEAREST and valid.any():
+        for nodata in dict.fromkeys(source.nodata):
+            rows = [row for row, value in enumerate(source.nodata) if value == nodata]
+            unknown = np.nan if nodata is None and values.dtype.kind == "f" else nodata
+            with _warp(dataset, source, way, unknown) as warped:
+                values[rows] = warped.read([bands[row] for row in rows], window=place)
+    return values, inside, valid
+
+
+def _hold_values(values: np.ndarray, source: Source) -> np.ndarray:
+    """Return where no band holds nodata, a NaN or an infinity, shape (height, width)."""
+    valid = np.ones(values.shape[1:], bool)
+    for plane, nodata in zip(values, source.nodata):
+        if nodata is not None:
+            valid &= plane != nodata
+        if plane.dtype.kind == "f":
+            valid &= np.isfinite(plane)
+    return valid
+
+
+@contextlib.contextmanager
+def _warp(
+    dataset: rasterio.DatasetReader, source: Source, way: Way, nodata: float | None
+) -> Iterator[WarpedVRT]:
+    """Open a raster on the source's grid, with an alpha band of where it has pixels."""
+    grid = source.placement.grid
+    with WarpedVRT(
+        dataset,
+        crs=grid.crs or None,
+        transform=rasterio.Affine(*grid.transform),
+        width=grid.width,
+        height=grid.height,
+        resampling=way.value,
+        src_nodata=nodata,
+        nodata=nodata,
+        add_alpha=ColorInterp.alpha not in dataset.colorinterp,
+        tolerance=_ERROR,
+        UNIFIED_SRC_NODATA="NO",
+        # GDAL would take them from the part that it warps at a time, and with them its weights.
+        XSCALE="1",
+        YSCALE="1",
+    ) as warped:
+        yield warped
+
+
+def suggested_pixel(grid: Grid, crs: str) -> float:
+    """Return the side of square pixels, in units of another CRS, that keep a raster's detail.
+
+    Raises GridError where there is no way from its CRS to the other.
+    """
+    if not grid.crs or not crs:
+        return min(grid.pixel_size)
+    try:
+        transform, _, _ = calculate_default_transform(
+            rasterio.CRS.from_user_input(grid.crs),
+            rasterio.CRS.from_user_input(crs),
+            grid.width,
+            grid.height,
+            *grid.bounds,
+        )
+    except (RasterioError, CRSError, CPLE_BaseError) as error:
+        raise GridError(
+            f"There is no way from the CRS {crs_label(grid.crs)} to {crs_label(crs)} for what was "
+            "given: choose another CRS."
+        ) from error
+    return float(transform.a)
