@@ -1,5 +1,15 @@
 """Products as agencies deliver them, read where they lie: each becomes a plain :class:`Product`."""
 
 from .base import Condition, Product, ProductBand, QualityBand
+from .files import LeftOut
+from .search import ProductKind, find_products
 
-__all__ = ["Condition", "Product", "ProductBand", "QualityBand"]
+__all__ = [
+    "Condition",
+    "LeftOut",
+    "Product",
+    "ProductBand",
+    "ProductKind",
+    "QualityBand",
+    "find_products",
+]
