@@ -31,7 +31,12 @@ class Extent:
     def of(cls, extent: Extent | Sequence[float]) -> Extent:
         """Return an extent given as itself or as west, south, east, north; ParameterError."""
         if not isinstance(extent, Extent):
-            numbers = [float(number) for number in extent]
+            try:
+                numbers = [float(number) for number in extent]
+            except (TypeError, ValueError) as error:
+                raise ParameterError(
+                    f"extent is {extent!r}; expected 4 numbers: west, south, east, north."
+                ) from error
             if len(numbers) != 4:
                 raise ParameterError(
                     f"extent has {len(numbers)} numbers; expected 4: west, south, east, north."
@@ -71,7 +76,8 @@ class Area:
         """
         crs = ""
         if isinstance(area, (str, os.PathLike)):
-            area, crs = _geojson(Path(area)), _GEOJSON_CRS
+            area = _geojson(Path(area))
+            crs = _declared_crs(area) or _GEOJSON_CRS
         if not isinstance(area, Area):
             area = cls(tuple(_polygons(area)), crs)
         if not area.geometries:
@@ -90,20 +96,50 @@ def _geojson(path: Path) -> Any:
         ) from error
 
 
+def _declared_crs(value: Any) -> str:
+    """Return the CRS that a file declares, as before RFC 7946; empty if none."""
+    declared = value.get("crs") if isinstance(value, Mapping) else None
+    properties = declared.get("properties") if isinstance(declared, Mapping) else None
+    return str(properties.get("name", "")) if isinstance(properties, Mapping) else ""
+
+
 def _polygons(value: Any) -> Iterator[Mapping[str, Any]]:
     value = getattr(value, "__geo_interface__", value)
     if isinstance(value, Mapping):
         kind = value.get("type")
         if kind in _POLYGONS:
-            if value["coordinates"]:
+            coordinates = value.get("coordinates")
+            parts: Any = [coordinates] if kind == "Polygon" else coordinates
+            if coordinates and not all(map(_is_polygon, parts)):
+                raise ParameterError(
+                    f"area holds a {kind} whose rings are not closed lines of four points or more; "
+                    "expected polygons as in GeoJSON."
+                )
+            if coordinates:
                 yield value
             return
-        parts = {"Feature": "geometry", "FeatureCollection": "features"}.get(str(kind))
-        if parts or kind == "GeometryCollection":
-            yield from _polygons(value[parts or "geometries"])
+        inner = {
+            "Feature": "geometry",
+            "FeatureCollection": "features",
+            "GeometryCollection": "geometries",
+        }.get(str(kind))
+        if inner:
+            held = value.get(inner)
+            if held is not None:  # a feature may be without a place
+                yield from _polygons(held)
             return
         raise ParameterError(f"area holds a {kind or 'mapping'}; expected polygons.")
     if value is None or isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         raise ParameterError(f"area holds {value!r}; expected polygons, such as GeoJSON.")
     for item in value:
         yield from _polygons(item)
+
+
+def _is_polygon(rings: Any) -> bool:
+    try:
+        return bool(rings) and all(
+            len(ring) >= 4 and all(math.isfinite(x) and math.isfinite(y) for x, y, *_ in ring)
+            for ring in rings
+        )
+    except (TypeError, ValueError):
+        return False

@@ -14,6 +14,8 @@ from .raster import bounds_in, crs_label, geometry_bounds, same_crs
 
 # Rasters written by different programs differ in the last digits of their transform.
 _TOLERANCE = 1e-3  # of a pixel
+# So much may grids that count as the same differ at the far corner: in origin and both axes.
+_PLACED = 3 * _TOLERANCE
 _LINEAR = (0, 1, 3, 4)
 
 Bounds = tuple[float, float, float, float]
@@ -71,7 +73,13 @@ def series_grid(
                 grid,
                 RESAMPLE,
             )
-    elif rule is GridRule.COMMON:
+    for other, name in zip(grids[1:], names[1:]):
+        if bool(other.crs) != bool(grid.crs):
+            raise GridError(
+                f"Scene '{name}' has the CRS {crs_label(other.crs)}, the first scene "
+                f"('{names[0]}') {crs_label(grid.crs)}: give all of them one, or none."
+            )
+    if rule is GridRule.COMMON:
         for other, name in zip(grids[1:], names[1:]):
             box = bounds_in(other.bounds, other.crs, grids[0].crs)
             nothing = f"Scene '{name}' has no ground in common with those before it"
@@ -93,15 +101,15 @@ def place(source: Grid, target: Grid) -> Placement:
     """Return how a raster lies on another grid: shifted by whole pixels, or to be warped."""
     if same_crs(source.crs, target.crs) and _same_pixels(source, target):
         column, row = _pixel(source, *target.origin)
-        if max(abs(column - round(column)), abs(row - round(row))) <= _TOLERANCE:
+        if max(abs(column - round(column)), abs(row - round(row))) <= _PLACED:
             return Placement(target, source.height, source.width, round(row), round(column), False)
     return Placement(target, source.height, source.width, 0, 0, True)
 
 
-def check_overlap(what: str, source: Grid, target: Grid) -> None:
+def check_overlap(what: str, source: Grid, target: Grid, other: str) -> None:
     """Raise GridError where a raster has no ground in common with a grid."""
     box = bounds_in(source.bounds, source.crs, target.crs)
-    _cut(target, box, 1, f"{what} lies outside the scenes")
+    _cut(target, box, 1, f"{what} lies outside {other}")
 
 
 def _same_pixels(grid: Grid, expected: Grid) -> bool:
@@ -119,9 +127,12 @@ def _cut(grid: Grid, box: Bounds, outward: int, nothing: str) -> Grid:
         first, last = (pick(corner[axis] for corner in corners) for pick in (min, max))
         slack = _TOLERANCE * outward
         start, stop = first + slack, last - slack
-        inside = outward > 0
-        start = max(0, math.floor(start) if inside else math.ceil(start))
-        stop = min(size, math.ceil(stop) if inside else math.floor(stop))
+        if outward > 0:  # what is smaller than the slack still lies in a pixel
+            start = math.floor(start)
+            stop = max(math.ceil(stop), start + (last > 0))
+        else:
+            start, stop = math.ceil(start), math.floor(stop)
+        start, stop = max(0, start), min(size, stop)
         if start >= stop:
             raise GridError(
                 f"{nothing} ({_box(grid.bounds)} in {crs_label(grid.crs)}): choose others, or "

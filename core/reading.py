@@ -55,7 +55,7 @@ def read_pixels(
     room = _room(series, grids, workers, memory_limit(memory_mb))
     jobs = _jobs(series)
     with contextlib.ExitStack() as stack:
-        read = _Read(series, 4 * workers)
+        read = _Read(series, 2 * workers // len(series) + 2)
         shelf = Shelf(room)
         on_error = stack.enter_context(contextlib.ExitStack())
         on_error.callback(shelf.close)
@@ -112,7 +112,8 @@ def windows(
     if block_width < grid.width and block_height * grid.width > pixels:
         width = max(1, pixels // (block_height * block_width)) * block_width
     height = max(1, pixels // (width * block_height)) * block_height
-    rows, columns = _edges(grid.height, height, row), _edges(grid.width, width, column)
+    rows = _edges(grid.height, height, row)
+    columns = _edges(grid.width, width, column) if width < grid.width else [0, grid.width]
     return [
         Window(top, left, bottom - top, right - left)
         for top, bottom in zip(rows, rows[1:])

@@ -307,7 +307,7 @@ class StaticSource:
 def _static(path: str | os.PathLike[str], target: Grid) -> StaticSource:
     info = raster.describe(path)
     stem = Path(info.path).stem
-    check_overlap(f"The static raster '{stem}'", info.grid, target)
+    check_overlap(f"The static raster '{stem}'", info.grid, target, "the scenes")
     numbers = tuple(number for number, alpha in enumerate(info.alpha, start=1) if not alpha)
     dtypes = tuple(info.dtypes[number - 1] for number in numbers)
     if not numbers or any(dtype.startswith("complex") for dtype in dtypes):
@@ -336,6 +336,12 @@ def _notes(
         notes.append(
             f"A mask is named like {suggested.value}, but masks are read as '{kind.value}': check "
             "MASK_KIND."
+        )
+    warped = sum(scene.source.placement.warped for scene in scenes)
+    if warped:
+        notes.append(
+            f"{warped} of {len(scenes)} scenes lie on another grid and are resampled to that of "
+            f"'{Path(infos[0].path).stem}'."
         )
     paths = [scene.path for scene in scenes]
     twice = next((path for path in paths if paths.count(path) > 1), None)
@@ -371,7 +377,7 @@ def _mask(
     if rule is GridRule.SAME:
         check_same_grid(f"Mask '{name}'", info.grid, f"its scene ('{scene}')", grid, RESAMPLE)
     else:
-        check_overlap(f"Mask '{name}'", info.grid, target)
+        check_overlap(f"Mask '{name}'", info.grid, grid, f"its scene ('{scene}')")
     bands = mask_bands(kind, name, info.band_names, info.alpha)
     for band in bands:
         check_mask_type(kind, name, np.dtype(info.dtypes[band - 1]))

@@ -68,31 +68,39 @@ class AreaMask:
             return self._rows[strip]
 
 
+class _Features:
+    """The static features of a window, once they are read."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.found: tuple[list[np.ndarray], np.ndarray] | None = None
+
+
 class StaticBands:
     """The features that all dates share, read once for the windows that are under way."""
 
     def __init__(self, series: Series, windows: int) -> None:
         self._sources, self._most = series.static, windows
         self._lock = threading.Lock()
-        self._known: OrderedDict[Window, tuple[list[np.ndarray], np.ndarray]] = OrderedDict()
+        self._known: OrderedDict[Window, _Features] = OrderedDict()
 
     def __call__(self, window: Window) -> tuple[list[np.ndarray], np.ndarray]:
         """Return planes (height, width), and where all of them hold values."""
         with self._lock:
-            found = self._known.get(window)
-        if found is None:
-            planes: list[np.ndarray] = []
-            valid = np.ones((window.height, window.width), bool)
-            for static in self._sources:
-                values, _, known = read_onto(static, window)
-                planes += list(values)
-                valid &= known
-            found = planes, valid
-            with self._lock:
-                self._known[window] = found
-                while len(self._known) > self._most:
-                    self._known.popitem(last=False)
-        return found
+            features = self._known.setdefault(window, _Features())
+            self._known.move_to_end(window)
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+        with features.lock:  # the other dates' threads wait for the one that reads
+            if features.found is None:
+                planes: list[np.ndarray] = []
+                valid = np.ones((window.height, window.width), bool)
+                for static in self._sources:
+                    values, _, known = read_onto(static, window)
+                    planes += list(values)
+                    valid &= known
+                features.found = planes, valid
+            return features.found
 
 
 class SceneReader:

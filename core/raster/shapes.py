@@ -12,7 +12,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 
 from ..errors import GridError
-from .headers import crs_label, same_crs
+from .headers import crs_label
 
 Bounds = tuple[float, float, float, float]
 # Edges become curves in another CRS: points along each of them that are looked at.
@@ -24,7 +24,7 @@ def bounds_in(bounds: Bounds, from_crs: str, to_crs: str) -> Bounds:
 
     An empty CRS stands for the other one. Raises GridError where there is no way across.
     """
-    if not (from_crs and to_crs) or same_crs(from_crs, to_crs):
+    if not (from_crs and to_crs) or _crs(from_crs) == _crs(to_crs):
         return bounds
     try:
         found = warp.transform_bounds(_crs(from_crs), _crs(to_crs), *bounds, densify_pts=_POINTS)
@@ -40,11 +40,13 @@ def geometries_in(
     geometries: Iterable[Mapping[str, Any]], from_crs: str, to_crs: str
 ) -> tuple[Mapping[str, Any], ...]:
     """Return GeoJSON geometries in another CRS, as :func:`bounds_in`."""
-    if not (from_crs and to_crs) or same_crs(from_crs, to_crs):
+    if not (from_crs and to_crs) or _crs(from_crs) == _crs(to_crs):
         return tuple(geometries)
     try:
         source, target = _crs(from_crs), _crs(to_crs)
-        return tuple(warp.transform_geom(source, target, dict(item)) for item in geometries)
+        return tuple(
+            warp.transform_geom(source, target, _with_more_points(item)) for item in geometries
+        )
     except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise _no_way(from_crs, to_crs) from error
 
@@ -71,8 +73,27 @@ def burn(
     )
 
 
+def _with_more_points(geometry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a polygon with points along its edges, which are straight in its own CRS."""
+
+    def divided(item: Any) -> Any:
+        if not np.isscalar(item[0][0]):
+            return [divided(part) for part in item]
+        ring = np.array([point[:2] for point in item], float)
+        steps = np.arange(_POINTS)[:, None] / _POINTS
+        edges = [start + steps * (end - start) for start, end in zip(ring, ring[1:])]
+        return np.concatenate([*edges, ring[-1:]]).tolist()
+
+    return {"type": geometry["type"], "coordinates": divided(geometry["coordinates"])}
+
+
 def _crs(text: str) -> rasterio.CRS:
-    return rasterio.CRS.from_user_input(text)
+    try:
+        return rasterio.CRS.from_user_input(text)
+    except CRSError as error:
+        raise GridError(
+            f"The CRS '{text}' is not known: give WKT or an authority's code, such as EPSG:32633."
+        ) from error
 
 
 def _no_way(from_crs: str, to_crs: str) -> GridError:
