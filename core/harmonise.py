@@ -8,11 +8,12 @@ fixed order.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from .grid import Grid
 from .harmonisation import (
     LEAST_PIXELS,
     MOST_GAIN,
@@ -28,16 +29,29 @@ from .pixels import PixelStore
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Where places were drawn: the seed, about how many, and the grid."""
+
+    seed: int
+    count: int
+    grid: Grid
+
+    def places(self) -> np.ndarray:
+        """Return them, int64, ascending."""
+        return common_places(self.seed, self.grid.height, self.grid.width, self.count)
+
+
+@dataclass(frozen=True)
 class Harmonised:
     """A series' harmonisation, and what is needed to bring a new date to the same reference.
 
-    ``places`` are those of the grid's places whose codes are in ``paired``; both None unless
-    the method is invariant pixels.
+    ``paired`` are the reference's codes at the places that were ``drawn``; both None unless the
+    method is invariant pixels.
     """
 
     dates: Harmonisation
     paired: PairedReference | None = None
-    places: np.ndarray | None = None
+    drawn: Drawn | None = None
 
     def bring(
         self,
@@ -47,18 +61,46 @@ class Harmonised:
         threads: int = 1,
         monitor: Monitor | None = None,
     ) -> Harmonised:
-        """Bring the scenes of a store to this one's reference; see :func:`harmonise`."""
+        """Bring the scenes of a store to this one's reference; see :func:`harmonise`.
+
+        Invariant pixels need the places of the reference: on another grid, or of another part of
+        the ground, the scenes are standardised instead, which their reasons say.
+        """
         standard = standardise(store.scene_quantiles, self.dates.reference, fixed)
-        return Harmonised(standard)
+        if self.paired is None or self.drawn is None:
+            return Harmonised(standard)
+        if not store.grid.same_pixels(self.drawn.grid):
+            why = "standardised, for the reference's invariant pixels are of another grid"
+            reasons = tuple("; ".join(filter(None, (old, why))) for old in standard.reasons)
+            return Harmonised(replace(standard, reasons=reasons))
+        codes = paired_codes(store, self.drawn.places(), threads, monitor)
+        dates, _ = invariant(
+            codes, standard, reference=self.paired, fixed=fixed, threads=threads, monitor=monitor
+        )
+        return Harmonised(dates, self.paired, self.drawn)
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain lists and text."""
-        return {"dates": self.dates.as_json()}
+        """Return plain lists, numbers and text."""
+        content: dict[str, Any] = {"dates": self.dates.as_json()}
+        if self.paired is not None and self.drawn is not None:
+            content["paired"] = self.paired.as_json()
+            content["drawn"] = asdict(self.drawn)
+        return content
 
     @classmethod
     def of_json(cls, content: dict[str, Any]) -> Harmonised:
         """Return what was kept as JSON; raises an error of some kind if it is damaged."""
-        return cls(Harmonisation.of_json(content["dates"]))
+        dates = Harmonisation.of_json(content["dates"])
+        if "paired" not in content:
+            return cls(dates)
+        drawn = dict(content["drawn"])
+        grid = dict(drawn["grid"])
+        grid["transform"] = tuple(map(float, grid["transform"]))
+        known = Drawn(int(drawn["seed"]), int(drawn["count"]), Grid(**grid))
+        paired = PairedReference.of_json(content["paired"])
+        if known.count < 1 or len(known.places()) != len(paired.valid):
+            raise ValueError("bad places")
+        return cls(dates, paired, known)
 
 
 def harmonise(
@@ -85,12 +127,12 @@ def harmonise(
     if method is Harmonise.STANDARDISE:
         return Harmonised(standard)
     count = place_count(store.scene_count, len(store.code_grids))
-    places = common_places(seed, store.grid.height, store.grid.width, count)
-    codes = paired_codes(store, places, threads, monitor)
+    drawn = Drawn(seed, count, store.grid)
+    codes = paired_codes(store, drawn.places(), threads, monitor)
     dates, reference = invariant(
         codes, standard, itself=itself, fixed=fixed, threads=threads, monitor=monitor
     )
-    return Harmonised(dates, reference, places)
+    return Harmonised(dates, reference, drawn)
 
 
 def standardise(

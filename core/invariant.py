@@ -17,6 +17,10 @@ from .parallel import ordered_map
 LEAST_CORRELATION = 0.9
 # Pixels are compared in whole parts of the reference's spread.
 _PARTS = 1024
+# The first median is of dates standardised by what each of them shows, the second of better ones.
+_ROUNDS = 2
+# Of all places, so many that are seen on most dates make the median.
+_SEEN_SHARE = 4
 
 
 def invariant(
@@ -37,38 +41,51 @@ def invariant(
 
     ``standard`` is the scenes' :func:`~.harmonise.standardise`, which is where the comparison
     starts, and what a scene falls back on that has fewer invariant pixels than 30 for each
-    band, or 100; so does a band with a correlation below 0.9 or a gain beyond 0.1 to 10. Bands
-    that are ``fixed`` are left alone. Raises Cancelled from the monitor.
+    band, or 100, or a band in which they are correlated by less than 0.9 or have a gain beyond
+    0.1 to 10. Bands that are ``fixed`` are left alone. Raises Cancelled from the monitor.
     """
-    scenes, bands = paired.codes.shape[:2]
-    own = reference is None and itself is None
-    if reference is None:
-        reference = _median(paired, standard) if itself is None else paired.of_scene(itself)
-    start = reference
-    moving = [band for band in range(bands) if band not in fixed]
+    moving = [band for band in range(paired.codes.shape[1]) if band not in fixed]
+    ranks = [rank for rank in range(len(paired.codes)) if rank != itself]
+    monitor = monitor or Monitor()
 
-    def fit(rank: int) -> _Fit:
-        return _fit(paired, standard, start, rank, moving)
+    def fits(
+        start: Harmonisation, target: PairedReference, before: dict[int, _Fit]
+    ) -> dict[int, _Fit]:
+        def fit(rank: int) -> _Fit:
+            known = before[rank].unchanged if rank in before else None
+            return _fit(paired, start, target, rank, moving, known)
 
-    ranks = [rank for rank in range(scenes) if rank != itself]
-    with ThreadPoolExecutor(threads) as pool:
-        found = list(ordered_map(pool, fit, ranks, monitor or Monitor(), ahead=2 * threads))
-    fits = dict(zip(ranks, found))
-    if own:
-        fits, reference = _levelled(fits, reference, standard.reference)
-    return _assembled(standard, fits, itself), reference
+        with ThreadPoolExecutor(threads) as pool:
+            return dict(zip(ranks, ordered_map(pool, fit, ranks, monitor, ahead=2 * threads)))
+
+    if reference is None and itself is not None:
+        reference = paired.of_scene(itself)
+    if reference is not None:
+        return _assembled(standard, standard, fits(standard, reference, {}), itself), reference
+    found, lines = standard, dict[int, _Fit]()
+    for _ in range(_ROUNDS):
+        median = _median(paired, found)
+        lines, reference = _levelled(fits(found, median, lines), median, standard.reference)
+        found = _assembled(standard, found, lines, None)
+    assert reference is not None
+    return found, reference
 
 
-def _median(paired: PairedCodes, standard: Harmonisation) -> PairedReference:
-    """Return the median over the dates of each place's standardised codes, as whole codes."""
+def _median(paired: PairedCodes, start: Harmonisation) -> PairedReference:
+    """Return the median over the dates of each place's harmonised codes, as whole codes.
+
+    Of the quarter of the places that is seen on most dates, and all others seen as often: where
+    different dates show different parts of the ground, what they have in common tells most.
+    """
     bands, places = paired.codes.shape[1:]
     codes = np.zeros((bands, places), np.int32)
     counts = paired.valid.sum(axis=0)
-    seen = counts > 0
+    often = np.sort(counts)[places - 1 - places // _SEEN_SHARE] if places else 0
+    seen = counts >= max(1, often)
     lower, upper = np.maximum(counts - 1, 0)[None] // 2, counts[None] // 2
     for band in range(bands):
-        values = paired.codes[:, band] * standard.gains[:, band, None]
-        values += standard.offsets[:, band, None]
+        values = paired.codes[:, band] * start.gains[:, band, None]
+        values += start.offsets[:, band, None]
         values[~paired.valid] = np.inf  # sorted to the end
         values.sort(axis=0)
         middle = np.take_along_axis(values, lower, axis=0)[0]
@@ -105,7 +122,10 @@ def _levelled(
     return fits, PairedReference(np.where(median.valid, whole, 0), median.valid)
 
 
-def _assembled(standard: Harmonisation, fits: dict[int, _Fit], itself: int | None) -> Harmonisation:
+def _assembled(
+    standard: Harmonisation, start: Harmonisation, fits: dict[int, _Fit], itself: int | None
+) -> Harmonisation:
+    """Return ``start`` with the lines applied, and ``standard`` where there are none."""
     gains, offsets = standard.gains.copy(), standard.offsets.copy()
     pixels, residuals = standard.pixels.copy(), standard.residuals.copy()
     methods, reasons = list(standard.methods), list(standard.reasons)
@@ -119,9 +139,9 @@ def _assembled(standard: Harmonisation, fits: dict[int, _Fit], itself: int | Non
             reasons[rank] = "; ".join(filter(None, [reasons[rank], found.reason]))
         for band, line in found.lines.items():
             centre, spread = standard.reference.centres[band], standard.reference.spreads[band]
-            gains[rank, band] = line.gain * standard.gains[rank, band]
+            gains[rank, band] = line.gain * start.gains[rank, band]
             # In this order a line of gain 1 and offset 0 changes no bit.
-            offsets[rank, band] = line.gain * standard.offsets[rank, band] + (
+            offsets[rank, band] = line.gain * start.offsets[rank, band] + (
                 (1.0 - line.gain) * centre + line.offset * spread / _PARTS
             )
             pixels[rank, band] = found.pixels
@@ -133,19 +153,24 @@ def _assembled(standard: Harmonisation, fits: dict[int, _Fit], itself: int | Non
 
 @dataclass(frozen=True)
 class _Fit:
-    """The lines of one scene's bands, in parts of spreads about the reference's centres."""
+    """The lines of one scene's bands, in parts of spreads about the reference's centres.
+
+    ``unchanged`` are the no-change probabilities of all places, (places,), if there are any.
+    """
 
     lines: dict[int, Line]
     pixels: int
     reason: str
+    unchanged: np.ndarray | None = None
 
 
 def _fit(
     paired: PairedCodes,
-    standard: Harmonisation,
+    start: Harmonisation,
     reference: PairedReference,
     rank: int,
     bands: Sequence[int],
+    known: np.ndarray | None,
 ) -> _Fit:
     both = paired.valid[rank] & reference.valid
     least = max(30 * len(bands), LEAST_PIXELS)
@@ -154,34 +179,35 @@ def _fit(
     first = np.zeros((len(bands), np.count_nonzero(both)), np.int64)
     second = np.zeros_like(first)
     for row, band in enumerate(bands):
-        spread = standard.reference.spreads[band]
+        spread = start.reference.spreads[band]
         if spread:
-            codes = paired.codes[rank, band, both] * standard.gains[rank, band]
-            first[row] = _parts(codes + standard.offsets[rank, band], standard.reference, band)
-            second[row] = _parts(reference.codes[band, both], standard.reference, band)
+            codes = paired.codes[rank, band, both] * start.gains[rank, band]
+            first[row] = _parts(codes + start.offsets[rank, band], start.reference, band)
+            second[row] = _parts(reference.codes[band, both], start.reference, band)
     varied = [row for row in range(len(bands)) if np.ptp(first[row]) and np.ptp(second[row])]
     if not varied:
         return _Fit({}, 0, "")
-    unchanged = no_change(first[varied], second[varied]) > INVARIANT
+    begin = None if known is None else known[both]
+    found = no_change(first[varied], second[varied], begin)
+    every = np.zeros(len(both))
+    every[both] = found
+    unchanged = found > INVARIANT
     count = int(np.count_nonzero(unchanged))
     if count < least:
-        return _Fit({}, 0, f"{count} invariant pixels, {least} are needed")
-    lines, poor = {}, []
+        return _Fit({}, 0, f"{count} invariant pixels, {least} are needed", every)
+    lines = {}
     for row in varied:
         band = bands[row]
         line = orthogonal_line(first[row, unchanged], second[row, unchanged])
-        correlation = line.correlation if line is not None else 0.0
-        gain = line.gain * standard.gains[rank, band] if line is not None else 0.0
-        if (
-            line is None
-            or correlation < LEAST_CORRELATION
-            or not 1.0 / MOST_GAIN <= gain <= MOST_GAIN
-        ):
-            poor.append(f"band {band + 1} (correlation {correlation:.2f}, gain {gain:.3g})")
-        else:
-            lines[band] = line
-    reason = f"no plausible line for {', '.join(poor)}" if poor else ""
-    return _Fit(lines, count, reason)
+        if line is None or line.correlation < LEAST_CORRELATION:
+            close = 0.0 if line is None else line.correlation
+            why = f"band {band + 1}: correlation {close:.2f}, {LEAST_CORRELATION} is needed"
+            return _Fit({}, 0, why, every)
+        gain = line.gain * start.gains[rank, band]
+        if not 1.0 / MOST_GAIN <= gain <= MOST_GAIN:
+            return _Fit({}, 0, f"band {band + 1} would need a gain of {gain:.3g}", every)
+        lines[band] = line
+    return _Fit(lines, count, "", every)
 
 
 def _parts(codes: np.ndarray, reference: Reference, band: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from .parallel import ordered_map
 from .pixels import Block, PixelStore
 from .sampling import keyed
 
-MOST_PLACES = 1 << 15
+MOST_PLACES = 1 << 16
 FEWEST_PLACES = 1 << 12
 _VALUES = 1 << 24
 
@@ -66,7 +66,7 @@ class PairedReference:
 
 
 def place_count(scenes: int, bands: int) -> int:
-    """Return how many places to pair: 32,768, or fewer of many scenes and bands, but 4,096."""
+    """Return how many places to pair: 65,536, or fewer of many scenes and bands, but 4,096."""
     return min(MOST_PLACES, max(FEWEST_PLACES, _VALUES // (scenes * bands)))
 
 
