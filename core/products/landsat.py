@@ -100,7 +100,8 @@ def _scenes(files: Sequence[ProductFile]) -> list[_Scene]:
             continue
         part, ending = match["part"].upper(), match["ending"].lower()
         name = file.name[: match.start("part") - 1]
-        shown = file.archive or file.folder
+        alone = file.folder.endswith(f"/{name}")
+        shown = file.archive or (file.folder if alone else file.path)
         scene = scenes.setdefault((file.folder, name), _Scene(name, file.folder, shown, match))
         if ending in _METADATA:
             if part == "MTL":

@@ -26,7 +26,6 @@ class SafeMetadata:
     name: str = ""
     level: str = ""
     satellite: str = ""
-    baseline: str = ""
     start: dt.datetime | None = None
     quantification: float | None = None
     offsets: Mapping[str, float] = field(default_factory=dict)
@@ -59,7 +58,6 @@ def read_metadata(file: ProductFile) -> SafeMetadata:
         name=texts.get("PRODUCT_URI", "").removesuffix(".SAFE"),
         level=level,
         satellite=texts.get("SPACECRAFT_NAME", "").replace("Sentinel-", "S"),
-        baseline=texts.get("PROCESSING_BASELINE", ""),
         start=moment(texts.get("PRODUCT_START_TIME")),
         quantification=quantification,
         offsets=offsets,

@@ -23,7 +23,7 @@ from .times import midnight, moment
 QUANTIFICATION, NODATA = 10_000.0, 0.0
 # From baseline 04.00 on, stored values lie 1000 higher (BOA_ADD_OFFSET -1000), so that dark
 # ground may be negative; it was in use from this day on.
-OFFSET_BASELINE, SHIFT = "04.00", -1000.0
+OFFSET_BASELINE, SHIFT = 4.0, -1000.0
 _OFFSET_FROM = dt.datetime(2022, 1, 25, tzinfo=dt.timezone.utc)
 
 # Satellite, level, start of the data take, baseline, tile.
@@ -41,6 +41,7 @@ _IMAGE = re.compile(
     r"\.(?:jp2|tiff?)",
     re.IGNORECASE,
 )
+_OWN_BASELINE = 99.99
 _LEVELS = 3  # of folders whose names may be the product's
 _FOLDERS_OF_BANDS = re.compile(r"(?:/IMG_DATA)?(?:/R(?:10|20|60)m)?$", re.IGNORECASE)
 
@@ -115,14 +116,19 @@ def sensor_name(satellite: str) -> str:
     return f"Sentinel-2{satellite[2:].upper()}" if satellite else "Sentinel-2"
 
 
-def has_offset(baseline: str) -> bool:
-    """Return whether products of a processing baseline, such as 02.09, are shifted."""
+def baseline_in(text: str) -> float | None:
+    """Return the processing baseline in metadata (04.00) or a name (0400); else None.
+
+    99.99 stands for products that users made themselves, of which it says nothing.
+    """
+    match = re.fullmatch(r"(\d\d?)\.?(\d\d)", text.strip())
+    found = float(f"{match[1]}.{match[2]}") if match else None
+    return None if found == _OWN_BASELINE else found
+
+
+def has_offset(baseline: float) -> bool:
+    """Return whether products of a processing baseline are shifted."""
     return baseline >= OFFSET_BASELINE
-
-
-def with_point(baseline: str) -> str:
-    """Return a baseline as metadata have it (04.00) for one in a name (0400)."""
-    return f"{baseline[:2]}.{baseline[2:]}" if len(baseline) == 4 else baseline
 
 
 def _tiles(files: Sequence[ProductFile]) -> list[_Tile]:
@@ -139,7 +145,7 @@ def _tiles(files: Sequence[ProductFile]) -> list[_Tile]:
         with_images.add(root)
         tile = tiles.setdefault(
             (root, stem, granule),
-            _Tile(root, file.archive or root, stem, granule, metadata=metadata.get(root)),
+            _Tile(root, _shown(file, root, stem), stem, granule, metadata=metadata.get(root)),
         )
         band, metres = match["band"].upper(), int(match["metres"] or 0)
         tile.images.setdefault(band, {}).setdefault(metres, file)
@@ -147,6 +153,11 @@ def _tiles(files: Sequence[ProductFile]) -> list[_Tile]:
         file = metadata[folder]
         tiles[folder, "", ""] = _Tile(folder, file.archive or folder, metadata=file)
     return list(tiles.values())
+
+
+def _shown(file: ProductFile, root: str, stem: str) -> str:
+    """Return where a user sees a tile: images of several may lie in one folder."""
+    return file.archive or (file.path if stem else root)
 
 
 def _home(file: ProductFile, stem: str, metadata: dict[str, ProductFile]) -> tuple[str, str, str]:
@@ -173,7 +184,7 @@ def _identity(tile: _Tile) -> _Identity:
                 said["satellite"],
                 said["tile"],
                 said["start"],
-                with_point(said.get("baseline", "")),
+                said.get("baseline", ""),
                 said.get("level", "L2A"),
             )
     if own:
@@ -191,14 +202,17 @@ def _product(tile: _Tile, identity: _Identity, wants: Wants) -> Product:
             f"Sentinel-2 product '{name}' is Level 1C; expected surface reflectance, Level 2A."
         )
     time, notes = _time(tile, identity, metadata), []
-    baseline = metadata.baseline or identity.baseline
-    if not baseline:
-        baseline = OFFSET_BASELINE if time >= _OFFSET_FROM else "00.00"
-        notes.append(
-            f"Nothing says with which baseline Sentinel-2 product '{name}' was processed; by its "
-            f"date an offset of {SHIFT if has_offset(baseline) else 0:.0f} is taken."
-        )
-    bands = _bands(tile, metadata, baseline)
+    shift = 0.0
+    if not metadata.quantification:
+        baseline = baseline_in(identity.baseline)
+        if baseline is None:
+            baseline = OFFSET_BASELINE if time >= _OFFSET_FROM else 0.0
+            notes.append(
+                f"Nothing says with which baseline Sentinel-2 product '{name}' was processed; by "
+                f"its date an offset of {SHIFT if has_offset(baseline) else 0:.0f} is taken."
+            )
+        shift = SHIFT if has_offset(baseline) else 0.0
+    bands = _bands(tile, metadata, shift)
     lacking = wants.lacking(bands, SENTINEL2_USUAL)
     if lacking:
         raise SeriesError(
@@ -235,8 +249,7 @@ def _time(tile: _Tile, identity: _Identity, metadata: SafeMetadata) -> dt.dateti
     return time
 
 
-def _bands(tile: _Tile, metadata: SafeMetadata, baseline: str) -> tuple[ProductBand, ...]:
-    shift = SHIFT if has_offset(baseline) else 0.0
+def _bands(tile: _Tile, metadata: SafeMetadata, shift: float) -> tuple[ProductBand, ...]:
     divisor = metadata.quantification or QUANTIFICATION
     return tuple(
         ProductBand(

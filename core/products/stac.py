@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from ..dates import date_in_name
 from ..errors import SeriesError
 from ..monitor import Monitor
-from .base import Product, ProductBand
+from .base import Condition, Product, ProductBand
 from .candidates import Candidate, Wants, is_remote, judged
 from .files import ProductFile
 from .landsat import PRODUCT_ID as LANDSAT_ID
@@ -24,7 +24,7 @@ from .landsat import acquisition
 from .sentinel2 import CATALOGUE_ID
 from .sentinel2 import PRODUCT_ID as SENTINEL2_ID
 from .stac_assets import Asset, Places, address_of, assets_of
-from .stac_families import Family, family_of
+from .stac_families import Family, family_of, tells
 from .times import midnight, moment
 
 _OTHER_METADATA = re.compile(r".*(?:_MTL|[_-]metadata|manifest)\.json", re.IGNORECASE)
@@ -63,9 +63,9 @@ def find_stac(files: Sequence[ProductFile], wants: Wants, monitor: Monitor) -> l
 
 def _items(file: ProductFile) -> list[Mapping[str, object]]:
     """Return the STAC items in a file, none if it holds something else; raise SeriesError."""
-    text = file.text()
-    if '"assets"' not in text:
+    if b'"assets"' not in file.read():
         return []
+    text = file.text()
     try:
         contents = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -143,14 +143,16 @@ def _product(
         )
     quality = tuple(family.quality(assets))
     notes = list(family.notes)
-    if not quality:
-        missing = f"STAC item '{name}' has no quality layer that is known, which tells clouds"
+    if not tells(quality, Condition.CLOUD):
+        missing = f"STAC item '{name}' has no quality layer that is known to tell clouds"
         if wants.need_quality and family.needs_quality:
             raise SeriesError(
                 f"{missing} (QA_PIXEL, SCL or UDM2): add it, or switch all options of MASK off "
                 "to go on without."
             )
-        notes.append(f"{missing}; only nodata is masked.")
+        notes.append(f"{missing}; clouds are not masked.")
+    if family.satellite and not tells(quality, Condition.SATURATED):
+        notes.append(f"STAC item '{name}' has no QA_RADSAT; saturation is not masked.")
     return Product(
         name=name,
         sensor=family.sensor,

@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from . import conditions, landsat, planetscope, sentinel2
-from .base import ProductBand, QualityBand
+from .base import Condition, ProductBand, QualityBand
 from .spectra import (
     LANDSAT,
     LANDSAT_USUAL,
@@ -162,6 +164,12 @@ def family_of(name: str, item: Mapping[str, object], properties: Mapping[str, ob
     return Family(str(properties.get("platform") or ""))
 
 
+def tells(quality: Sequence[QualityBand], condition: Condition) -> bool:
+    """Return whether any of the layers knows a condition."""
+    nothing = np.zeros((1, 1), np.uint16)
+    return any(condition in layer.conditions(nothing) for layer in quality)
+
+
 def quality_kind(asset: Asset) -> str:
     """Return which known quality layer an asset is (qa_pixel, qa_radsat, scl, udm2, udm), or ""."""
     match = _QUALITY.search(asset.key) or _QUALITY.search(asset.file_name)
@@ -219,8 +227,8 @@ def _sentinel2(
     if level == "L1C" or "l1c" in collection:
         refusal = "Level 1C; expected surface reflectance, Level 2A."
     keys = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
-    told = [str(properties[key]) for key in keys if properties.get(key)]
-    baseline = next(iter(told), sentinel2.with_point(said.get("baseline", "")))
+    told = [*(str(properties.get(key)) for key in keys), said.get("baseline", "")]
+    baseline = next(filter(None, map(sentinel2.baseline_in, told)), None)
     applied = any(
         properties.get(f"{prefix}:boa_offset_applied") is True
         for prefix in ("earthsearch", "sentinel")
@@ -229,7 +237,7 @@ def _sentinel2(
     shift: float | None = None
     if applied:
         shift = 0.0  # already in the values, although some items still declare an offset
-    elif baseline:
+    elif baseline is not None:
         shift = sentinel2.SHIFT if sentinel2.has_offset(baseline) else 0.0
     else:
         notes = (

@@ -15,11 +15,12 @@ _MOST_OPEN = 32
 
 
 class OpenRasters:
-    """Opens rasters for a window; those in compressed archives and remote ones stay open.
+    """Opens rasters for a window; some stay open on the thread, up to a number.
 
-    What lies in a compressed archive has to be unpacked from its beginning each time, and each
-    thread has files of its own. All others are closed at once, because GDAL keeps what it has
-    decoded of open files. Use as a context manager that outlives the threads.
+    What lies in a compressed archive has to be unpacked from its beginning each time, remote
+    headers have to be fetched, and blocks of JPEG 2000, which windows that are resampled share,
+    take long to decode. All others are closed at once, because GDAL keeps what it has decoded of
+    open files. Use as a context manager that outlives the threads.
     """
 
     def __init__(self) -> None:
@@ -70,4 +71,4 @@ class OpenRasters:
 def _costly(path: str) -> bool:
     if path.startswith("/vsitar/"):
         return ".gz/" in path or ".tgz/" in path
-    return path.startswith("/vsi")
+    return path.startswith("/vsi") or path.lower().endswith(".jp2")
