@@ -156,8 +156,8 @@ class ApplyModel(IikmcAlgorithm):
             monitor.check()
         monitor.progress(1.0)
         if job.load:
-            name = styling.series_name(scenes, len(job.model.names))
-            styling.load_on_completion(context, scenes, name, job.folders.labels)
+            classes = len(job.model.names)
+            styling.load_on_completion(context, scenes, classes, job.folders.labels)
         found = {
             "OUTPUT": str(job.folders.labels),
             "OUTPUT_LAYERS": [str(scene.path) for scene in scenes],

@@ -153,7 +153,7 @@ class ClassifySeries(IikmcAlgorithm):
             monitor.check()
         monitor.progress(1.0)
         if job.load:
-            styling.load_on_completion(context, scenes, name, job.folder)
+            styling.load_on_completion(context, scenes, len(model.names), job.folder)
         files = {"MODEL": job.model, "REPORT": job.report}
         return {
             "OUTPUT": str(job.folder),

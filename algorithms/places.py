@@ -7,9 +7,11 @@ from typing import Any
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsFeatureRequest,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
+    QgsProcessingFeatureSource,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
 )
@@ -63,7 +65,9 @@ def take_area(
             f"AREA is '{parameters['AREA']}', which is no polygon layer: give one, or leave it out."
         )
     shapes = []
-    for feature in source.getFeatures():
+    # QGIS's own check of each geometry would end the whole program: Python cannot catch it here.
+    unchecked = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks
+    for feature in source.getFeatures(QgsFeatureRequest().setNoAttributes(), unchecked):
         geometry = feature.geometry()
         if not geometry.isNull():
             shapes.append(json.loads(geometry.asJson(15)))

@@ -91,14 +91,21 @@ def layer_name(scene: ClassifiedScene) -> str:
 
 def series_name(scenes: Sequence[ClassifiedScene], classes: int) -> str:
     """Return what the group of a series is called."""
-    first, last = scenes[0].date, scenes[-1].date
+    return _series_name([scene.date for scene in scenes], classes)
+
+
+def _series_name(dates: Sequence[dt.date], classes: int) -> str:
+    first, last = min(dates), max(dates)
     return f"{classes} classes, {first}" + (f" to {last}" if last != first else "")
 
 
 def load_on_completion(
-    context: QgsProcessingContext, scenes: Sequence[ClassifiedScene], name: str, folder: Path
+    context: QgsProcessingContext, scenes: Sequence[ClassifiedScene], classes: int, folder: Path
 ) -> None:
-    """Ask QGIS to load class rasters, as one group, once the run has ended well."""
+    """Ask QGIS to load class rasters, as one group, once the run has ended well.
+
+    They join the group of those that came from the folder before.
+    """
     if context.project() is None:
         return
     for scene in scenes:
@@ -109,7 +116,7 @@ def load_on_completion(
             QgsProcessingUtils.LayerHint.Raster,
         )
         details.forceName = True
-        details.setPostProcessor(_Placer.kept(name, str(folder)))
+        details.setPostProcessor(_Placer.kept(classes, str(folder)))
         context.addLayerToLoadOnCompletion(str(scene.path), details)
 
 
@@ -214,18 +221,18 @@ class _Placer(QgsProcessingLayerPostProcessorInterface):
 
     _alive: ClassVar[list[_Placer]] = []
 
-    def __init__(self, name: str, series: str) -> None:
+    def __init__(self, classes: int, series: str) -> None:
         super().__init__()
-        self._name, self._series = name, series
+        self._classes, self._series = classes, series
 
     @classmethod
-    def kept(cls, name: str, series: str) -> _Placer:
+    def kept(cls, classes: int, series: str) -> _Placer:
         """Return a new one for a context to own.
 
         The context deletes the C++ object, but nobody there keeps the Python one alive.
         """
         cls._alive[:] = [item for item in cls._alive if not sip.isdeleted(item)]
-        placer = cls(name, series)
+        placer = cls(classes, series)
         cls._alive.append(placer)
         return placer
 
@@ -238,4 +245,12 @@ class _Placer(QgsProcessingLayerPostProcessorInterface):
         layer.reload()  # it may be the project's layer of a run before, into the same folder
         # QGIS 3.22 leaves temporal settings out when it opens a raster with its style.
         layer.loadNamedStyle(layer.styleURI())
-        place_layer(context.project(), layer, self._name, self._series)
+        group = place_layer(context.project(), layer, "", self._series)
+        rasters = [_layer_of(node) for node in group.findLayers()]
+        begins = [
+            item.temporalProperties().fixedTemporalRange().begin()
+            for item in rasters
+            if isinstance(item, QgsRasterLayer)
+        ]
+        dates = [begin.date().toPyDate() for begin in begins if begin.isValid()]
+        group.setName(_series_name(dates, self._classes))

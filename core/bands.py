@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .errors import BandError
 from .raster import RasterInfo
 
 MOST_BANDS = 64
+_NUMBERED = re.compile(r"(?:Band )?([0-9]+)")
 
 
 def choose_bands(
@@ -82,7 +84,8 @@ def _band_number(info: RasterInfo, scene: str, band: int | str) -> int:
     text = str(band).strip()
     if isinstance(band, str) and text and text.lower() in known:
         return known.index(text.lower()) + 1
-    number = int(text) if text.isdecimal() else 0
+    numbered = _NUMBERED.fullmatch(text)  # what an unnamed band is called
+    number = int(numbered[1]) if numbered else 0
     if 1 <= number <= info.count:
         return number
     described = ", ".join(name for name in info.band_names if name)

@@ -156,6 +156,7 @@ def _labelled(
     known = store.labelled(scores)
     if known is not None:
         return known
+    store.forget_labels()
     backend = open_backend(engine, threads)
     try:
         backend.prepare(store.blocks, store.scene_count, monitor)

@@ -153,6 +153,7 @@ def cluster(
     space, start, sample = _seeds(plan, store, harmonised, monitor)
     clock.lap("seeding")
 
+    store.forget_labels()
     backend = open_backend(backend_name, workers)
     try:
         fitted = run_strategy(

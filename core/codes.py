@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ _NARROW_LEVELS = 1 << 16
 _WIDE_LEVELS = 1 << 26
 _HISTOGRAM_BINS = 1 << 16
 _WIDE_BIN = _WIDE_LEVELS // _HISTOGRAM_BINS
+_WIDE_SHIFT = _WIDE_BIN.bit_length() - 1
+# Squares are added up in two parts, so that sums of a block stay within 64 bits.
+SQUARE_BITS = 20
 # A float band's grid spans this share of its values, in ten-thousandths, widened fourfold.
 _TAIL = 1
 _WIDENING = 4
@@ -158,12 +161,39 @@ class CodeStatistics:
     total_squares: int
 
 
+CountCodes = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""A function that does what :func:`count_codes` does."""
+
+
+def count_codes(
+    codes: np.ndarray, lowest: np.ndarray, shifts: np.ndarray, histograms: np.ndarray
+) -> np.ndarray:
+    """Count a block's codes, (bands, pixels); there must be a pixel.
+
+    A code counts in bin (code − ``lowest``) >> ``shifts`` of its band, the last one if there is
+    none such; ``lowest`` and ``shifts`` are int64, (bands,), ``histograms`` int64, (bands,
+    bins). Of bands that are shifted it returns more, as int64, (bands, 5): the minimum, the
+    maximum and the sum of codes, and the sums of the upper and the lower part of their squares.
+    """
+    moments = np.zeros((len(codes), 5), np.int64)
+    bins = histograms.shape[1]
+    for band, (plane, shift) in enumerate(zip(codes, shifts)):
+        keys = (plane - lowest[band]) >> shift if shift else plane
+        histograms[band] += np.bincount(np.minimum(keys, bins - 1), minlength=bins)
+        if shift:
+            moments[band, :2] = plane.min(), plane.max()
+            moments[band, 2:] = [part.sum() for part in _parts(plane.astype(np.int64))]
+    return moments
+
+
 class CodeTally:
     """Collects what :class:`CodeStatistics` needs, block by block; the order does not matter."""
 
-    def __init__(self, grids: Sequence[CodeGrid]) -> None:
-        self._grids = tuple(grids)
+    def __init__(self, grids: Sequence[CodeGrid], count: CountCodes = count_codes) -> None:
+        self._grids, self._count = tuple(grids), count
         self.pixels = 0
+        self._lowest = np.array([grid.lowest for grid in grids], np.int64)
+        self._shifts = np.array([_WIDE_SHIFT * grid.wide for grid in grids], np.int64)
         self._histograms = np.zeros((len(grids), _HISTOGRAM_BINS), np.int64)
         self._extremes: list[tuple[int, int]] = [(1 << 40, -(1 << 40))] * len(grids)
         self._sums = [(0, 0)] * len(grids)
@@ -172,17 +202,11 @@ class CodeTally:
         """Count a block's codes, shape (bands, pixels)."""
         if codes.shape[1]:
             self.pixels += codes.shape[1]
-            for band, (grid, plane) in enumerate(zip(self._grids, codes)):
-                keys = (plane - grid.lowest) // _WIDE_BIN if grid.wide else plane
-                counts = np.bincount(
-                    np.minimum(keys, _HISTOGRAM_BINS - 1), minlength=_HISTOGRAM_BINS
-                )
-                self._histograms[band] += counts
-                if grid.wide:
-                    self._extremes[band] = _wider(
-                        self._extremes[band], (int(plane.min()), int(plane.max()))
-                    )
-                    self._sums[band] = _added(self._sums[band], _sums(plane.astype(np.int64)))
+            found = self._count(codes, self._lowest, self._shifts, self._histograms)
+            for band, (least, most, *sums) in enumerate(found.tolist()):
+                if self._grids[band].wide:
+                    self._extremes[band] = _wider(self._extremes[band], (least, most))
+                    self._sums[band] = _added(self._sums[band], _whole(*sums))
         return self
 
     def merge(self, other: CodeTally) -> CodeTally:
@@ -229,11 +253,17 @@ def _added(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
     return first[0] + second[0], first[1] + second[1]
 
 
-def _sums(codes: np.ndarray, weights: np.ndarray | None = None) -> tuple[int, int]:
-    """Return the exact sums of codes and of their squares, of any size."""
+def _sums(codes: np.ndarray, weights: np.ndarray) -> tuple[int, int]:
+    """Return the exact sums of weighted codes and of their squares, of any size."""
+    return _whole(*(int((part * weights).sum()) for part in _parts(codes)))
+
+
+def _parts(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return codes, int64, and the upper and lower parts of their squares."""
     squares = codes * codes
-    parts = [codes, squares >> 20, squares & ((1 << 20) - 1)]
-    if weights is not None:
-        parts = [part * weights for part in parts]
-    total, upper, lower = (int(part.sum()) for part in parts)
-    return total, (upper << 20) + lower
+    return codes, squares >> SQUARE_BITS, squares & ((1 << SQUARE_BITS) - 1)
+
+
+def _whole(total: int, upper: int, lower: int) -> tuple[int, int]:
+    """Return the sums of codes and of squares from those of the parts."""
+    return total, (upper << SQUARE_BITS) + lower

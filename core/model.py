@@ -82,7 +82,8 @@ class FitRecord:
     ``changed`` and ``shift`` have an entry for each iteration: the share of pixels that took
     another class, and the mean way of the centres as a share of the series' spread. The first
     ``sample_iterations`` of them saw a sample of ``sample_pixels`` pixels only.
-    ``inertia`` is the sum of squared distances to the signatures, in squared input units.
+    ``inertia`` is the sum of squared distances to the signatures, in squared input units, or in
+    those of the scaling.
     ``saturated`` counts, for each band, the values outside the range of its codes. ``quality``
     is None where fewer than two classes have pixels, and in models of older files. For
     mini-batches, an iteration is a batch, and ``held_out`` says how well the signatures fit
@@ -205,9 +206,9 @@ class ClassModel:
         if series.static_bands != self.static_bands:
             names = self.band_names[len(self.band_names) - self.static_bands :]
             wanted = f"the static features {', '.join(names)}" if names else "no static feature"
+            advice = "give the model's with STATIC" if names else "leave STATIC empty"
             raise ModelError(
-                f"The model has {wanted}, the series has {series.static_bands}: give the model's "
-                "with STATIC."
+                f"The model has {wanted}, the series has {series.static_bands}: {advice}."
             )
         self.check_bands(series.band_names)
 
@@ -223,7 +224,8 @@ class ClassModel:
             if not generic and mine.strip().lower() != theirs.strip().lower():
                 raise ModelError(
                     f"The model's bands are {', '.join(self.band_names)}, those of the series "
-                    f"{', '.join(band_names)}: put them in the model's order with BANDS."
+                    f"{', '.join(band_names)}: give them in the model's order, with BANDS and "
+                    "STATIC."
                 )
 
     def save(self, path: str | os.PathLike[str]) -> None:

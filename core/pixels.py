@@ -119,6 +119,10 @@ class PixelStore:
         self._labelled = Labelled(scores, labels, partials)
         return self._labelled
 
+    def forget_labels(self) -> None:
+        """Free what was kept, before others are made: memory is reckoned with one label a pixel."""
+        self._labelled = None
+
     def labelled(self, scores: Scores) -> Labelled | None:
         """Return what was kept, if these scores gave it."""
         known = self._labelled

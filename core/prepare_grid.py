@@ -58,7 +58,7 @@ def target_grid(
         size = min((_finest(grids).pixel_size for grids in at_home), key=math.prod)
     else:
         size = (_rounded(min(suggested_pixel(_finest(grids), crs) for grids in scenes)),) * 2
-    lattice = _lattice([_finest(grids) for grids in at_home], size)
+    lattice = _lattice(at_home, size)
     shapes = geometries_in(area.geometries, area.crs, crs) if area else ()
     box = _work_bounds(extent, shapes, crs) or _around(
         [bounds_in(grid.bounds, grid.crs, crs) for grids in scenes for grid in grids]
@@ -103,13 +103,12 @@ def _rounded(number: float) -> float:
     return float(f"{number:.3g}")
 
 
-def _lattice(grids: Sequence[Grid], size: tuple[float, float]) -> tuple[float, float]:
-    """Return a corner of a pixel of the lattice that most grids of such pixels share."""
-    fitting = [
-        grid.origin
-        for grid in grids
-        if _north_up(grid) and all(_close(a, b) for a, b in zip(grid.pixel_size, size))
-    ]
+def _lattice(scenes: Sequence[Sequence[Grid]], size: tuple[float, float]) -> tuple[float, float]:
+    """Return a corner of a pixel of the lattice that most scenes with such pixels share."""
+    fitting = []
+    for grids in scenes:
+        such = [grid.origin for grid in grids if _north_up(grid) and _sized(grid, size)]
+        fitting += such[:1]
 
     def alike(first: tuple[float, float], second: tuple[float, float]) -> bool:
         steps = [(a - b) / step for a, b, step in zip(first, second, size)]
@@ -123,8 +122,8 @@ def _north_up(grid: Grid) -> bool:
     return a > 0 and e < 0 and not b and not d
 
 
-def _close(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=1e-9)
+def _sized(grid: Grid, size: tuple[float, float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(grid.pixel_size, size))
 
 
 def _work_bounds(

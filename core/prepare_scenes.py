@@ -155,8 +155,8 @@ def _quality_notes(scenes: Sequence[DescribedScene], settings: PrepareSettings) 
     if not bare or not settings.mask:
         return []
     return [
-        f"{len(bare)} of {len(scenes)} scenes have no quality layer, so that only nodata is masked "
-        f"in them, such as '{bare[0]}'."
+        f"{len(bare)} of {len(scenes)} scenes without quality layer, such as '{bare[0]}': only "
+        "nodata is masked there."
     ]
 
 
@@ -180,12 +180,12 @@ def _warp_notes(scenes: Sequence[DescribedScene], grid: Grid) -> list[str]:
     shifted = [
         scene
         for scene in scenes
-        if scene not in elsewhere and place(scene.finest.grid, grid).warped
+        if scene not in elsewhere and all(place(item, grid).warped for item in scene.grids)
     ]
     if shifted:
         notes.append(
-            f"{len(shifted)} of {len(scenes)} scenes are resampled, since their pixels do not lie "
-            f"on the common grid, such as '{shifted[0].product.name}'."
+            f"{len(shifted)} of {len(scenes)} scenes resampled, such as "
+            f"'{shifted[0].product.name}': their pixels do not lie on the common grid."
         )
     bands = {
         band.name: None

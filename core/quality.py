@@ -34,7 +34,7 @@ class Quality:
     each class. A pixel's is (b − a) / max(a, b), with its distances a to the own and b to the
     nearest other signature (Hruschka, Campello & de Castro 2006, doi 10.1016/j.ins.2005.07.015;
     Vendramin, Campello & Hruschka 2010, doi 10.1002/sam.10080). ``class_distances`` are the
-    means of a, in the input's units. A class without pixels has None.
+    means of a, in the input's units or those of the scaling. A class without pixels has None.
 
     ``silhouette`` is that of a sample of ``silhouette_pixels``, see :func:`silhouette`; None if
     all of them have one class. ``calinski_harabasz`` is None if every pixel is where the mean of

@@ -17,7 +17,7 @@ from .dates_exhibit import harmonised
 from .errors import OutputError
 from .exhibits import Results, class_areas, convergence, maps, quality, signatures
 from .grid import Grid
-from .model import ClassModel
+from .model import ClassModel, FitRecord
 from .monitor import Monitor
 from .page import Html, count, element, fine_share, fixed, join, number, page, section, share, table
 
@@ -47,7 +47,7 @@ def write_report(
         monitor.check()
         parts.append(part(results))
     monitor.check()
-    parts += [_meaning(), _what_ran(results, seconds)]
+    parts += [_meaning(model.fit), _what_ran(results, seconds)]
     text = page(title, f"iikmc {__version__}", *parts)
     try:
         path.write_text(text, "utf-8")
@@ -101,7 +101,7 @@ def _head(results: Results, title: str) -> Html:
     )
 
 
-def _meaning() -> Html:
+def _meaning(fit: FitRecord) -> Html:
     notes = (
         "All dates were clustered together, so a class is one signature for the whole series. A "
         "pixel that changes class from date to date has come nearer to another signature: the "
@@ -112,7 +112,7 @@ def _meaning() -> Html:
         "the classes are right, nor that their number is.",
         "Inertia is the sum of squared distances between pixels and their signatures. It compares "
         "runs on the same scenes and bands only, and more classes make it smaller. The root mean "
-        "square distance is its square root per pixel, in the input's units.",
+        f"square distance is its square root per pixel, in {summary.distance_unit(fit)}.",
         "Areas cover valid pixels only. Where dates differ in their valid area, compare shares, "
         "and mind that clouds do not hide all classes alike.",
         "Hectares are those of the map plane for a projected CRS, of the ellipsoid for a "

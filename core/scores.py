@@ -22,6 +22,7 @@ EXACT = 2.0**53
 """Above every partial sum of scores: whole numbers below it are exact in float64."""
 NEVER = 1 << 53
 """Score of a dropped class: above every score of a class in use."""
+_FINEST = 2.0**500  # for centres that all but lie at the mid-points
 
 
 class Scaling(enum.Enum):
@@ -99,20 +100,25 @@ class FeatureSpace:
         """Weight of each band in squared distances, float64."""
         return self.steps * self.steps
 
-    def scale(self) -> float:
-        """Return the largest power of two that keeps every partial sum below 2^53."""
-        reaches = [grid.reach for grid in self.code_grids]
-        # |c|, |x| ≤ reach: c² + 2|c x| ≤ 3 reach²; rounding q adds up to half of |x|, n half of 1.
-        most = math.fsum(3.0 * w * r * r for w, r in zip(self.weights.tolist(), reaches))
-        room = EXACT - math.fsum(0.5 * r for r in reaches) - 1.0
-        scale = 2.0 ** math.floor(math.log2(room / most))
-        return scale if scale * most < room else scale / 2
+    def scale(self, centres: np.ndarray) -> float:
+        """Return the largest power of two that keeps every partial sum below 2^53.
+
+        The centres have a say, not the codes' reach alone: a scaled band of few values, such as 0
+        and 1, weighs much, and its reach squared would leave the other bands no digits.
+        """
+        reach = np.array([grid.reach for grid in self.code_grids], np.float64)
+        largest = np.abs(centres).max(axis=0, initial=0.0)
+        # c² + 2|c x| with |x| ≤ reach; rounding q adds up to half of |x|, n half of 1.
+        most = math.fsum((self.weights * largest * (largest + 2.0 * reach)).tolist())
+        room = EXACT - math.fsum((0.5 * reach).tolist()) - 1.0
+        scale = 2.0 ** math.floor(math.log2(min(room / most, _FINEST))) if most else 1.0
+        return scale if scale * most < room else scale / 2.0
 
     def scores(self, centres: np.ndarray, active: np.ndarray, scenes: int) -> Scores:
         """Return the scores of centres; classes that are not active are never chosen."""
         reach = np.array([grid.reach for grid in self.code_grids], np.float64)
-        bounded = np.clip(centres, -reach, reach)
-        scale, weights = self.scale(), self.weights
+        bounded = np.where(active[:, None], np.clip(centres, -reach, reach), 0.0)
+        scale, weights = self.scale(bounded), self.weights
         q = np.rint(2.0 * scale * weights * bounded).astype(np.int64)
         squares = weights * bounded * bounded
         n = np.array([round(scale * math.fsum(row)) for row in squares.tolist()], np.int64)

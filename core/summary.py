@@ -226,7 +226,7 @@ def _training(fit: FitRecord) -> str:
 
 
 def root_mean_square(fit: FitRecord) -> float:
-    """Return the root mean square distance of pixels to their signature, in the input's units."""
+    """Return the root mean square distance of pixels to their signature; unit: distance_unit."""
     return math.sqrt(fit.inertia / fit.valid_pixels) if fit.valid_pixels else math.nan
 
 

@@ -253,7 +253,7 @@ def test_whatever_is_spoiled_the_model_is_refused_or_can_be_used(content, tmp_pa
         return
     model.check_bands(model.band_names)
     assert np.isfinite(model.signatures).all()
-    assert np.isfinite(model.space.scale())
+    assert np.isfinite(model.space.scale(model.centres))
     assert len(model.classes) == len(model.centres) == len(model.fit.class_pixels)
     assert model.fit.changed_fraction is not None
 

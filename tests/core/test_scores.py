@@ -67,7 +67,7 @@ def test_scores_order_pixels_as_distances_do(space, data):
         )
         for centre in centres
     ]
-    scale = Fraction(space.scale())
+    scale = Fraction(float(scores.scales[0]))
     bound = 2 * (sum(abs(int(x)) for x in offsets) + bands + 2)
     assert abs((exact[0] - exact[1]) - scale * (distances[0] - distances[1])) <= bound
 
