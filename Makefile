@@ -1,8 +1,8 @@
-.PHONY: help setup demo test qgis lint bench matrix zip clean
+.PHONY: help setup demo test qgis lint bench bench-consistency matrix zip clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
 
 setup: # what the other targets need; they call it themselves
 	@tools/setup.sh
@@ -21,6 +21,9 @@ lint: ## style and types
 
 bench: ## speed beside other programs': BENCH=full adds 205 million pixels, BENCH=sweep all shapes
 	@tools/bench.sh $(ARGS)
+
+bench-consistency: ## how well labels stay: ways to classify a series, compared
+	@tools/bench_consistency.sh $(ARGS)
 
 matrix: ## the tests under a newer QGIS (Debian 13's, in a chroot; needs root)
 	@tools/matrix.sh

@@ -1,6 +1,6 @@
-"""The kernel of the parallel backend that measures pixels against their signatures.
+"""The kernels of the parallel backend that measure how compact classes are, and how well apart.
 
-It serves any number of bands and classes, so it is compiled once for each type of codes. Its
+They serve any number of bands and classes, so few are compiled. Their
 float64 operations are those of the reference, one by one: nothing is fused or reordered.
 """
 
@@ -90,5 +90,49 @@ def measuring_kernel(dtype: str) -> Callable[..., None]:
     )
     compiled: Callable[..., None] = numba.njit(types, nogil=True, cache=True, error_model="numpy")(
         _measure
+    )
+    return compiled
+
+
+def _add_distances(positions, ends, scale, start, stop, sums):
+    bands = positions.shape[0]
+    squares = np.empty(_STRIP, np.float64)
+    for pixel in range(start, stop):
+        first = 0
+        for j in range(ends.shape[0]):
+            total = np.int64(0)
+            while first < ends[j]:
+                size = min(_STRIP, ends[j] - first)
+                for p in range(size):
+                    squares[p] = 0.0
+                for b in range(bands):
+                    row, place = positions[b, first : first + size], positions[b, pixel]
+                    for p in range(size):
+                        difference = place - row[p]
+                        squares[p] += difference * difference
+                for p in range(size):
+                    squares[p] = np.sqrt(squares[p]) * scale + _ROUNDER
+                whole = squares.view(np.int64)
+                for p in range(size):
+                    total += whole[p] - _ROUNDER_BITS
+                first += size
+            sums[pixel, j] = total
+
+
+_add_distances.__module__ = numba.__name__
+
+
+@functools.cache
+def distance_kernel() -> Callable[..., None]:
+    """Return the kernel that adds up distances between pixels that come class by class.
+
+    ``add(positions, ends, scale, start, stop, sums)`` sets rows ``start`` to ``stop`` of
+    ``sums``, float64 (pixels, classes), to the sums of distances times ``scale``, each rounded
+    to a whole number below 2^51, from a pixel to those of each class; ``positions`` are
+    float64, (bands, pixels), and a class's pixels end before ``ends``, int64 (classes,).
+    """
+    types = "void(float64[:, ::1], int64[::1], float64, int64, int64, float64[:, ::1])"
+    compiled: Callable[..., None] = numba.njit(types, nogil=True, cache=True, error_model="numpy")(
+        _add_distances
     )
     return compiled

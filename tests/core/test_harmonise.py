@@ -11,7 +11,7 @@ import pytest
 from iikmc.core import open_series, reading
 from iikmc.core.codes import CodeGrid
 from iikmc.core.harmonisation import Harmonisation, Harmonise, Reference, SceneQuantiles
-from iikmc.core.harmonise import harmonise, standardise
+from iikmc.core.harmonise import Harmonised, harmonise, standardise
 from iikmc.core.invariant import invariant
 from iikmc.core.pairing import (
     PairedCodes,
@@ -180,6 +180,16 @@ def test_a_series_without_drift_is_left_alone(seed):
     for found in (standard, invariant(place.paired(), standard)[0]):
         np.testing.assert_allclose(found.gains, 1.0, atol=1e-3)
         assert np.abs(found.offsets / 1200.0).max() < 5e-3
+
+
+def test_lines_to_the_median_keep_the_spread_that_the_dates_have():
+    # A median of noisy dates has less spread than each; a date that falls back would stand out.
+    place = ground(14, noise=400.0)
+    standard = standardise(place.quantiles())
+    found, _ = invariant(place.paired(), standard)
+    assert set(found.methods) == {Harmonise.INVARIANT}
+    usual = np.median(found.gains / standard.gains, axis=0)
+    np.testing.assert_allclose(usual, 1.0, atol=0.01)
 
 
 def test_copies_of_one_scene_are_left_alone_to_the_bit():
@@ -392,12 +402,16 @@ def test_a_series_is_harmonised_as_its_method_says(make_scene):
     with open_series(paths) as series:
         store, scenes = series.pixels(), place.quantiles()
         nothing = harmonise(Harmonise.NONE, store, scenes)
-        assert nothing.dates.neutral and nothing.paired is None and nothing.places is None
+        assert nothing.dates.neutral and nothing.paired is None and nothing.drawn is None
         standard = harmonise(Harmonise.STANDARDISE, store, scenes)
         assert standard.dates.gains.tobytes() == standardise(scenes).gains.tobytes()
         pairs = harmonise(Harmonise.INVARIANT, store, scenes, seed=3, threads=2)
         assert place.errors(pairs.dates)[0].max() < 0.01
-        assert np.array_equal(pairs.places, common_places(3, 120, 150, 1 << 16))
+        assert np.array_equal(pairs.drawn.places(), common_places(3, 120, 150, 1 << 16))
+        kept = Harmonised.of_json(json.loads(json.dumps(pairs.as_json())))
+        again = kept.bring(store, threads=2).dates
+        assert set(again.methods) == {Harmonise.INVARIANT}
+        np.testing.assert_allclose(again.gains, pairs.dates.gains, rtol=2e-3)
         one = harmonise(Harmonise.INVARIANT, store, scenes, itself=1)
         assert (one.dates.gains[1] == 1.0).all()
         np.testing.assert_allclose(one.dates.gains, place.gains[1] / place.gains, rtol=0.01)
