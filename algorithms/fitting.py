@@ -118,7 +118,8 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
             "Brings the dates to one radiometry before they are clustered, so that haze, light and "
             "season do not move whole scenes from class to class. Standardise: median and spread "
             "of each band. By pixels that did not change: they are found first (IR-MAD), and "
-            "lines fitted through them; for dates that show different ground."
+            "lines fitted through them; for dates that show different ground. Without a scaling, "
+            "each band then counts by its spread, so that none decides alone."
         ),
     )
     algorithm.add(

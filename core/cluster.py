@@ -11,7 +11,7 @@ import numpy as np
 from .backends.base import open_backend, resolve_engine
 from .errors import refuse_unbuilt
 from .harmonisation import Harmonise
-from .harmonise import Harmonised
+from .harmonise import Harmonised, tell_fallbacks
 from .harmonise import harmonise as harmonise_dates
 from .lloyd import EmptyRule, LloydResult
 from .model import ClassModel, FitRecord, RunRecord, SceneRecord
@@ -266,9 +266,7 @@ def _harmonised(
             threads=threads,
             monitor=monitor,
         )
-    for scene, why in zip(series.scenes, found.dates.reasons):
-        if why:
-            monitor.warning(f"Harmonising scene '{scene.name}': {why}.")
+    tell_fallbacks([scene.name for scene in series.scenes], found, monitor)
     return found
 
 
@@ -281,7 +279,7 @@ def _seeds(
     space = SceneSpace.of(features, store.scene_count, harmonised)
     if start is None:
         check_distinct(store, plan.classes, monitor)
-        space = space.scaled(store, plan.scaling)
+        space = space.scaled(store, plan.scaling, harmonised)
     sample = np.empty((len(store.code_grids), 0))
     if plan.init is Init.KMEANS_PLUS_PLUS or plan.rules.empty is EmptyRule.RELOCATE:
         sample = space.positions(*canonical_sample(store, plan.seed))

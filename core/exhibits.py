@@ -168,7 +168,7 @@ def signatures(results: Results) -> Html:
         ]
         for row, values in enumerate(centres.tolist())
     )
-    scaled = model.fit.settings.scaling != "none"
+    scaled = summary.is_scaled(model.fit)
     units = [fixed(unit, decimals([unit])) for unit in model.space.units]
     text = "The centre of each class in the values of the input, for all dates alike."
     if scaled:

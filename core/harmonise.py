@@ -135,6 +135,17 @@ def harmonise(
     return Harmonised(dates, reference, drawn)
 
 
+def tell_fallbacks(names: Sequence[str], found: Harmonised, monitor: Monitor) -> None:
+    """Warn of scenes that were not harmonised as asked: how many, and why the first was not."""
+    told = [(name, why) for name, why in zip(names, found.dates.reasons) if why]
+    if told:
+        name, why = told[0]
+        monitor.warning(
+            f"{len(told)} of {len(names)} scenes could not be harmonised as asked in every band; "
+            f"scene '{name}': {why}. The report lists all."
+        )
+
+
 def standardise(
     scenes: Sequence[SceneQuantiles],
     reference: Reference | None = None,

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .codes import CodeGrid, CodeStatistics, CodeTally, ValueRange, grid_for_types, store_dtype
+from .backends.base import is_usable
+from .codes import (
+    CodeGrid,
+    CodeStatistics,
+    CodeTally,
+    CountCodes,
+    ValueRange,
+    count_codes,
+    grid_for_types,
+    store_dtype,
+)
 from .errors import ParameterError, SeriesError
 from .grid import Grid, Window
 from .harmonisation import SceneQuantiles
@@ -213,6 +223,15 @@ class _Survey:
         return raw if raw.planes is not None else self._read(raw.job)
 
 
+def _counter(dtype: np.dtype) -> CountCodes:
+    """Return the fastest way there is to count codes; all give the same numbers."""
+    if not is_usable("numba"):
+        return count_codes
+    from .backends.numba_tally import counting_kernel
+
+    return counting_kernel(dtype.name)
+
+
 class Coder:
     """Codes windows on any thread, and keeps the exact statistics of each scene and of all.
 
@@ -221,6 +240,7 @@ class Coder:
 
     def __init__(self, grids: Sequence[CodeGrid], shelf: Shelf, windows: Mapping[int, int]) -> None:
         self._grids, self._dtype, self._shelf = grids, store_dtype(grids), shelf
+        self._count = _counter(self._dtype)
         self._lock = threading.Lock()
         self._left = dict(windows)
         self._open: dict[int, CodeTally] = {}
@@ -236,7 +256,7 @@ class Coder:
         for band, (grid, plane) in enumerate(zip(self._grids, raw.planes)):
             codes[band], saturated = grid.encode(plane, self._dtype)
             outside.append(saturated)
-        tally = CodeTally(self._grids).add(codes)
+        tally = CodeTally(self._grids, self._count).add(codes)
         rank, window = raw.job
         with self._lock:
             self.saturated = [old + new for old, new in zip(self.saturated, outside)]

@@ -18,7 +18,7 @@ from .backends.base import Partials
 from .codes import CodeStatistics
 from .harmonise import Harmonised
 from .pixels import PixelStore
-from .scores import EXACT, NEVER, FeatureSpace, Scaling, Scores
+from .scores import EXACT, FINEST, NEVER, FeatureSpace, Scaling, Scores
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,17 @@ class SceneSpace:
         dates, middles = found.dates, np.array(features.midpoints, np.float64)
         return cls(features, dates.gains, dates.offsets + (dates.gains - 1.0) * middles)
 
-    def scaled(self, store: PixelStore, scaling: Scaling) -> SceneSpace:
-        """Return the space where each band's range, or standard deviation, counts as 1."""
-        if scaling is Scaling.NONE:
+    def scaled(self, store: PixelStore, scaling: Scaling, found: Harmonised | None) -> SceneSpace:
+        """Return the space where each band's range, or standard deviation, counts as 1.
+
+        Without a scaling it is the spread of the reference, where dates were harmonised: they
+        are alike in it in every band, and no band decides alone.
+        """
+        if scaling is Scaling.NONE and found is None:
             return self
-        if scaling is Scaling.MINMAX:
+        if scaling is Scaling.NONE and found is not None:
+            codes = found.dates.reference.spreads.tolist()
+        elif scaling is Scaling.MINMAX:
             codes = [float(known.maximum - known.minimum) for known in self.spreads(store)]
         else:
             codes = [self._deviation(store, band) for band in range(len(store.statistics))]
@@ -123,7 +129,7 @@ class SceneSpace:
             largest = np.abs(apart).max(axis=0)
             most = math.fsum((self.weights * largest * (largest + 2.0 * gain * reach)).tolist())
             room = EXACT - math.fsum((0.5 * reach).tolist()) - 1.0
-            scale = 2.0 ** math.floor(math.log2(room / most)) if most else 1.0
+            scale = 2.0 ** math.floor(math.log2(min(room / most, FINEST))) if most else 1.0
             scale = scale / 2.0 if scale * most >= room else scale
             q[scene, used] = np.rint(2.0 * scale * self.weights * gain * apart)
             squares = (self.weights * apart * apart).tolist()

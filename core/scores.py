@@ -22,7 +22,7 @@ EXACT = 2.0**53
 """Above every partial sum of scores: whole numbers below it are exact in float64."""
 NEVER = 1 << 53
 """Score of a dropped class: above every score of a class in use."""
-_FINEST = 2.0**500  # for centres that all but lie at the mid-points
+FINEST = 2.0**500  # for centres that all but lie at the mid-points
 
 
 class Scaling(enum.Enum):
@@ -111,7 +111,7 @@ class FeatureSpace:
         # c² + 2|c x| with |x| ≤ reach; rounding q adds up to half of |x|, n half of 1.
         most = math.fsum((self.weights * largest * (largest + 2.0 * reach)).tolist())
         room = EXACT - math.fsum((0.5 * reach).tolist()) - 1.0
-        scale = 2.0 ** math.floor(math.log2(min(room / most, _FINEST))) if most else 1.0
+        scale = 2.0 ** math.floor(math.log2(min(room / most, FINEST))) if most else 1.0
         return scale if scale * most < room else scale / 2.0
 
     def scores(self, centres: np.ndarray, active: np.ndarray, scenes: int) -> Scores:

@@ -48,6 +48,7 @@ _SCALING = {
     "zscore": "standard deviation of each band to 1",
 }
 _SCALE = {"minmax": "range", "zscore": "standard deviation"}
+_SPREAD = "spread from the 10th to the 90th percentile"
 _ORDER = {
     "brightness": "by brightness, darkest first",
     "size": "by size, largest first",
@@ -70,10 +71,13 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
         if settings.temporal == "markov"
         else "no"
     )
+    scaling = _SCALING.get(settings.scaling, settings.scaling)
+    if settings.scaling == "none" and settings.harmonise != "none":
+        scaling = "spread of each band, over the harmonised dates, to 1"
     rows = [
         ("Harmonised dates", _HARMONISE.get(settings.harmonise, settings.harmonise).format(to)),
         ("Smoothing along the dates", smoothing),
-        ("Scaling of the bands", _SCALING.get(settings.scaling, settings.scaling)),
+        ("Scaling of the bands", scaling),
         ("Classes asked for", f"{settings.classes:,}"),
         ("First centres", _INIT.get(settings.init, settings.init)),
         ("Pixels used", strategy.format(share=fine_share(settings.sample_fraction))),
@@ -88,13 +92,20 @@ def settings_rows(settings: FitSettings) -> list[tuple[str, str]]:
 
 def scale(fit: FitRecord) -> str:
     """Return what each band was divided by, in words."""
-    return _SCALE.get(fit.settings.scaling, "1")
+    return _SCALE.get(fit.settings.scaling, _SPREAD if is_scaled(fit) else "1")
+
+
+def is_scaled(fit: FitRecord) -> bool:
+    """Return whether bands were divided by something: harmonised ones are, by their spread."""
+    return fit.settings.scaling != "none" or fit.settings.harmonise != "none"
 
 
 def distance_unit(fit: FitRecord) -> str:
     """Return what distances are measured in."""
-    scaled = fit.settings.scaling != "none"
-    return f"{scale(fit)}s of the bands" if scaled else "the input's units"
+    if not is_scaled(fit):
+        return "the input's units"
+    unit = _SCALE.get(fit.settings.scaling, "spread")
+    return f"{unit}s of the bands"
 
 
 def left_out(scene: SceneRecord) -> str:

@@ -131,6 +131,11 @@ def resolve_engine(engine: str, pixels: int = 0) -> str:
     return engine
 
 
+def is_usable(name: str) -> bool:
+    """Return whether a backend can be used here."""
+    return _why_missing(name) is None
+
+
 def open_backend(name: str, threads: int) -> Backend:
     """Return a new backend by its name (see :func:`resolve_engine`)."""
     module, kind, _ = _BACKENDS[name]

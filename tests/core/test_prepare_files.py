@@ -93,7 +93,7 @@ def test_whatever_the_windows_and_types_values_are_read_back(
         assert raster.crs == rasterio.CRS.from_epsg(32633)
         assert raster.descriptions == tuple(band.name for band in head.bands)
         assert raster.scales == (2.75e-5,) * len(head.bands)
-        assert raster.profile["tiled"] and raster.interleaving.name == "band"
+        assert set(raster.block_shapes) == {(256, 256)} and raster.interleaving.name == "band"
         np.testing.assert_array_equal(raster.nodata, head.nodata)
 
 
