@@ -42,7 +42,8 @@ def test_small_integers_are_converted_as_exact_arithmetic_has_it(
 ):
     info = np.iinfo(dtype)
     values = np.array(data.draw(st.lists(st.integers(info.min, info.max), min_size=1)), dtype)
-    nodata = float(np.iinfo(wanted).min)
+    ends = np.iinfo(wanted)
+    nodata = float(data.draw(st.sampled_from([ends.min, ends.max, 7])))
     target = Numbers(wanted, to_scale, to_offset, nodata)
     found = encode(values, Numbers(dtype, scale, offset, None), target)
     assert found.dtype == wanted
@@ -50,7 +51,8 @@ def test_small_integers_are_converted_as_exact_arithmetic_has_it(
     for value, number in zip(values.tolist(), found.tolist()):
         meant = Fraction(str(scale)) * value + Fraction(str(offset))
         step = (meant - Fraction(str(to_offset))) / Fraction(str(to_scale))
-        assert number == min(max(math.floor(step + Fraction(1, 2)), low), high)
+        expected = min(max(math.floor(step + Fraction(1, 2)), low), high)
+        assert number == expected + (expected == nodata)
 
 
 @given(
@@ -64,6 +66,16 @@ def test_whatever_is_stored_no_value_becomes_nodata(values, dtype, nodata):
     meant = np.array(values, np.float32)
     assert not (encode(meant, source, target) == nodata).any()
     assert not (store(meant.astype(float), target) == nodata).any()
+
+
+@pytest.mark.parametrize("nodata", [-32768.0, -9999.0, 0.0, 32767.0])
+def test_of_all_numbers_none_becomes_nodata_and_the_order_stays(nodata):
+    every = np.arange(-32768, 32768).astype(np.int16)
+    target = Numbers("int16", 1e-4, 0.0, nodata)
+    for source in (Numbers("int16", 1e-4, 0.0, None), Numbers("int16", 2e-4, -0.1, None)):
+        found = encode(every, source, target).astype(int)
+        assert not (found == nodata).any()
+        assert (np.diff(found) >= 0).all()
 
 
 @given(st.lists(st.integers(0, 65_535), min_size=1))
