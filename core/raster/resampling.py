@@ -19,7 +19,7 @@ from ..grid import Grid, Window
 from .access import gdal_errors, native
 from .headers import crs_label
 from .opened import OpenRasters
-from .windows import Source
+from .windows import Source, plain_bands
 
 # Largest error of a warped pixel's place, in pixels; rasterio cannot ask for none at all.
 _ERROR = 1e-6
@@ -76,17 +76,22 @@ def _warped(
     dataset: rasterio.DatasetReader, source: Source, way: Way, window: Window
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     place, bands = native(window), list(source.bands)
-    with _warp(dataset, source, Way.NEAREST, None) as warped:
-        alpha = 1 + warped.colorinterp.index(ColorInterp.alpha)
-        *planes, seen = np.asarray(warped.read([*bands, alpha], window=place))
-    values, inside = np.stack(planes), seen > 0
-    valid = inside & _hold_values(values, source)
-    if way is not Way.NEAREST and valid.any():
-        for nodata in dict.fromkeys(source.nodata):
-            rows = [row for row, value in enumerate(source.nodata) if value == nodata]
-            unknown = np.nan if nodata is None and values.dtype.kind == "f" else nodata
-            with _warp(dataset, source, way, unknown) as warped:
-                values[rows] = warped.read([bands[row] for row in rows], window=place)
+    with contextlib.ExitStack() as stack:
+        if ColorInterp.alpha in dataset.colorinterp and not source.own_mask:
+            # GDAL would weigh the other bands by one that is declared as transparency.
+            dataset = stack.enter_context(plain_bands(dataset, source))
+            bands = list(range(1, len(bands) + 1))
+        with _warp(dataset, source, Way.NEAREST, None) as warped:
+            alpha = 1 + warped.colorinterp.index(ColorInterp.alpha)
+            *planes, seen = np.asarray(warped.read([*bands, alpha], window=place))
+        values, inside = np.stack(planes), seen > 0
+        valid = inside & _hold_values(values, source)
+        if way is not Way.NEAREST and valid.any():
+            for nodata in dict.fromkeys(source.nodata):
+                rows = [row for row, value in enumerate(source.nodata) if value == nodata]
+                unknown = np.nan if nodata is None and values.dtype.kind == "f" else nodata
+                with _warp(dataset, source, way, unknown) as warped:
+                    values[rows] = warped.read([bands[row] for row in rows], window=place)
     return values, inside, valid
 
 
@@ -107,22 +112,26 @@ def _warp(
 ) -> Iterator[WarpedVRT]:
     """Open a raster on the source's grid, with an alpha band of where it has pixels."""
     grid = source.placement.grid
-    with WarpedVRT(
-        dataset,
-        crs=grid.crs or None,
-        transform=rasterio.Affine(*grid.transform),
-        width=grid.width,
-        height=grid.height,
-        resampling=way.value,
-        src_nodata=nodata,
-        nodata=nodata,
-        add_alpha=ColorInterp.alpha not in dataset.colorinterp,
-        tolerance=_ERROR,
-        UNIFIED_SRC_NODATA="NO",
-        # GDAL would take them from the part that it warps at a time, and with them its weights.
-        XSCALE="1",
-        YSCALE="1",
-    ) as warped:
+    with (
+        # By blocks of the grid, not by what is read at a time.
+        rasterio.Env(GDAL_VRT_WARP_USE_DATASET_RASTERIO="NO"),
+        WarpedVRT(
+            dataset,
+            crs=grid.crs or None,
+            transform=rasterio.Affine(*grid.transform),
+            width=grid.width,
+            height=grid.height,
+            resampling=way.value,
+            src_nodata=nodata,
+            nodata=nodata,
+            add_alpha=ColorInterp.alpha not in dataset.colorinterp,
+            tolerance=_ERROR,
+            UNIFIED_SRC_NODATA="NO",
+            # GDAL would take them from the part that it warps at a time, and so its weights.
+            XSCALE="1",
+            YSCALE="1",
+        ) as warped,
+    ):
         yield warped
 
 

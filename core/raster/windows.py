@@ -124,7 +124,7 @@ def _warped(
     place, count = native(window), len(source.bands)
     scale = _scale(dataset, source.placement.grid)
     with (
-        _plain(dataset, source) as plain,
+        plain_bands(dataset, source) as plain,
         _warp(plain, source, Resampling.nearest, scale, src_nodata=None, add_alpha=True) as nearest,
     ):
         values = np.asarray(nearest.read(list(range(1, count + 1)), window=place))
@@ -163,7 +163,7 @@ def _smooth(
         else {"src_nodata": nodata, "nodata": nodata, "UNIFIED_SRC_NODATA": "NO"}
     )
     with (
-        _plain(dataset, source, means=True) as plain,
+        plain_bands(dataset, source, means=True) as plain,
         _warp(plain, source, Resampling.bilinear, scale, **options) as warped,
     ):
         smooth = np.asarray(warped.read([row + 1 for row in rows], window=place))
@@ -173,7 +173,7 @@ def _smooth(
 
 
 @contextlib.contextmanager
-def _plain(
+def plain_bands(
     dataset: rasterio.DatasetReader, source: Source, means: bool = False
 ) -> Iterator[rasterio.DatasetReader]:
     """Open the source's bands as data alone, in its order: no nodata, alpha or mask.

@@ -10,7 +10,8 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_products import Log, bit, make_product, plan_of, prepared
-from product_folders import made_up
+from product_folders import made_up, write_raster
+from rasterio.enums import ColorInterp
 from rasterio.warp import transform, transform_bounds
 
 from iikmc.core.errors import GridError, ParameterError, SeriesError
@@ -298,6 +299,30 @@ def test_a_quality_layer_or_band_of_another_place_is_noticed(tmp_path):
     mixed = dataclasses.replace(here, bands=(*here.bands[:2], there.bands[2]))
     with pytest.raises(SeriesError, match=r"there_B3\.tif' does not cover the same ground as"):
         plan_of([mixed])
+
+
+@pytest.mark.parametrize("resolution", [30.0, 13.0, 70.0])
+def test_a_band_that_is_declared_as_transparency_is_a_band_like_others(tmp_path, resolution):
+    """As in files of four bands that were taken for colours: infrared is no transparency."""
+    values = made_up("rgba", (4, 40, 50), 1, 40_000)
+    values[3] = values[3] // 8 + 1
+    found = []
+    for name in ("plain", "alpha"):
+        path = write_raster(tmp_path / f"{name}.tif", values, nodata=0)
+        with rasterio.open(path, "r+") as raster:
+            kinds = [ColorInterp.undefined] * 3
+            last = ColorInterp.alpha if name == "alpha" else ColorInterp.undefined
+            raster.colorinterp = [*kinds, last]
+        product = make_product(tmp_path / name, values=("blue", "green", "red", "nir"))
+        bands = [
+            dataclasses.replace(band, path=str(path), number=number)
+            for number, band in enumerate(product.bands, start=1)
+        ]
+        product = dataclasses.replace(product, bands=tuple(bands))
+        made = prepared([product], tmp_path / f"out_{name}", resolution=resolution)
+        found.append(read(made.scenes[0]))
+        assert made.scenes[0].shares.valid_share == 1.0
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.fixture(scope="module")
