@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from qgis.core import (
@@ -73,7 +74,7 @@ def take_area(
             shapes.append(json.loads(geometry.asJson(15)))
     if not shapes:
         raise ParameterError(f"AREA '{source.sourceName()}' has no polygon; give at least one.")
-    return Area.of(Area(Area.of(shapes).geometries, _crs_text(source.sourceCrs())))
+    return replace(Area.of(shapes), crs=_crs_text(source.sourceCrs()))
 
 
 def _crs_text(crs: QgsCoordinateReferenceSystem) -> str:

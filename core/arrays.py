@@ -39,7 +39,7 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
         code_grids = [functools.reduce(ValueRange.merge, parts).code_grid() for parts in ranges]
     shelf = Shelf(sys.maxsize)
     blocks = -(-len(samples) // _BLOCK_SAMPLES)
-    code = Coder(code_grids, shelf, {0: blocks})
+    code = Coder(code_grids, shelf, {0: blocks}, Monitor())
 
     def put(rows: slice) -> Block:
         window = Window(rows.start, 0, rows.stop - rows.start, 1)

@@ -16,6 +16,7 @@ from .areas import ClassAreas
 from .backends.base import open_backend, resolve_engine
 from .errors import Cancelled, OutputError
 from .files import StagedOutputs
+from .harmonise import tell_fallbacks
 from .model import ClassModel
 from .monitor import Monitor
 from .nearness import nearness
@@ -101,7 +102,7 @@ def classify(
         code_grids=model.space.code_grids, threads=workers, memory_mb=memory_mb, monitor=reading
     )
     store.warn_saturated(series.band_names, monitor)
-    space = scene_space(model, store, workers, monitor)
+    space = scene_space(model, series, store, workers, monitor)
     labelled = _labelled(model, space, store, name, workers, monitor)
     if model.transitions is not None:
         monitor.message("Smoothing along the dates.")
@@ -129,16 +130,23 @@ def classify(
         )
 
 
-def scene_space(model: ClassModel, store: PixelStore, threads: int, monitor: Monitor) -> SceneSpace:
+def scene_space(
+    model: ClassModel, series: Series, store: PixelStore, threads: int, monitor: Monitor
+) -> SceneSpace:
     """Return where the scenes of a store lie among a model's classes.
 
     Where the model's own scenes were harmonised, these are brought to the same reference.
     """
     if model.harmonised is None:
         return SceneSpace.plain(model.space, store.scene_count)
-    bands = len(model.band_names)
-    static = range(bands - model.static_bands, bands)
-    found = model.harmonised.bring(store, fixed=static, threads=threads, monitor=monitor)
+    found = store.harmonised(model.harmonised)
+    if found is None:
+        bands = len(model.band_names)
+        static = range(bands - model.static_bands, bands)
+        monitor.message("Harmonising the dates.")
+        found = model.harmonised.bring(store, fixed=static, threads=threads, monitor=monitor)
+        tell_fallbacks([scene.name for scene in series.scenes], found, monitor)
+        store.keep_harmonised(model.harmonised, found)
     return SceneSpace.of(model.space, store.scene_count, found)
 
 
@@ -170,7 +178,7 @@ def fitted_scenes(
 ) -> list[ClassifiedScene]:
     """Return what a model's classes are in the scenes of a series, without writing rasters."""
     store = series.pixels(code_grids=model.space.code_grids, threads=threads, monitor=monitor)
-    space = scene_space(model, store, thread_count(threads), monitor)
+    space = scene_space(model, series, store, thread_count(threads), monitor)
     labelled = _labelled(
         model,
         space,

@@ -267,6 +267,7 @@ def _harmonised(
             monitor=monitor,
         )
     tell_fallbacks([scene.name for scene in series.scenes], found, monitor)
+    store.keep_harmonised(found, found)
     return found
 
 

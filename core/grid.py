@@ -11,7 +11,6 @@ import numpy as np
 _SEMI_MAJOR = 6378137.0
 _ECCENTRICITY = 0.0818191908426
 _SQUARE_METRES_PER_HECTARE = 10_000.0
-_LAST_DIGITS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,18 +49,6 @@ class Grid:
         """Width and height of a pixel in CRS units."""
         a, b, _, d, e, _ = self.transform
         return math.hypot(a, d), math.hypot(b, e)
-
-    def same_pixels(self, other: Grid) -> bool:
-        """Return whether another grid has the same pixels, but for the last digits."""
-        size = min(self.pixel_size)
-        return (
-            (self.width, self.height) == (other.width, other.height)
-            and all(
-                abs(mine - theirs) <= _LAST_DIGITS * size
-                for mine, theirs in zip(self.transform, other.transform)
-            )
-            and (self.crs == other.crs or self.geographic == other.geographic)
-        )
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

@@ -160,11 +160,6 @@ class Harmonisation:
             reference,
         )
 
-    @property
-    def neutral(self) -> bool:
-        """Whether nothing is changed."""
-        return bool((self.gains == 1.0).all() and (self.offsets == 0.0).all())
-
     def codes(self, scene: int, codes: np.ndarray) -> np.ndarray:
         """Return a scene's harmonised codes, float64, from codes (bands, pixels)."""
         return codes * self.gains[scene][:, None] + self.offsets[scene][:, None]

@@ -26,6 +26,7 @@ from .invariant import invariant
 from .monitor import Monitor
 from .pairing import PairedReference, common_places, paired_codes, place_count
 from .pixels import PixelStore
+from .placing import same_grid
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Harmonised:
         standard = standardise(store.scene_quantiles, self.dates.reference, fixed)
         if self.paired is None or self.drawn is None:
             return Harmonised(standard)
-        if not store.grid.same_pixels(self.drawn.grid):
+        if not same_grid(store.grid, self.drawn.grid):
             why = "standardised, for the reference's invariant pixels are of another grid"
             reasons = tuple("; ".join(filter(None, (old, why))) for old in standard.reasons)
             return Harmonised(replace(standard, reasons=reasons))

@@ -17,6 +17,7 @@ from .scratch import Shelf, Shelved
 
 if TYPE_CHECKING:
     from .backends.base import Backend, Partials
+    from .harmonise import Harmonised
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class PixelStore:
         self._shelf = shelf
         self._own = own
         self._labelled: Labelled | None = None
+        self._harmonised: tuple[Harmonised, Harmonised] | None = None
 
     @property
     def pixels(self) -> int:
@@ -118,6 +120,15 @@ class PixelStore:
         labels = tuple(backend.labels(index) for index in range(len(self.blocks)))
         self._labelled = Labelled(scores, labels, partials)
         return self._labelled
+
+    def keep_harmonised(self, reference: Harmonised, found: Harmonised) -> None:
+        """Keep how the scenes were brought to a reference, for who asks with the same one."""
+        self._harmonised = reference, found
+
+    def harmonised(self, reference: Harmonised) -> Harmonised | None:
+        """Return what was kept, if it was for this very reference."""
+        known = self._harmonised
+        return known[1] if known is not None and known[0] is reference else None
 
     def forget_labels(self) -> None:
         """Free what was kept, before others are made: memory is reckoned with one label a pixel."""

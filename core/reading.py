@@ -27,7 +27,7 @@ from .errors import ParameterError, SeriesError
 from .grid import Grid, Window
 from .harmonisation import SceneQuantiles
 from .monitor import Monitor
-from .parallel import ordered_map, thread_count
+from .parallel import beside, ordered_map, thread_count
 from .pixels import Block, PixelStore
 from .scratch import Shelf, check_disk, memory_limit
 from .valid import SceneReader
@@ -78,7 +78,7 @@ def read_pixels(
                 yield result
 
         if grids is not None:
-            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs))
+            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), monitor)
             blocks = list(run(lambda job: code(read(job)), iter(jobs), monitor))
         else:
             # Bands of other types show how to code them only when all have been seen. Their
@@ -86,7 +86,7 @@ def read_pixels(
             survey = _Survey(read, room)
             waiting = list(run(survey, iter(jobs), monitor.part(0.0, 0.7)))[::-1]
             grids = tuple(grid or item.code_grid() for grid, item in zip(typed, survey.ranges))
-            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs))
+            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), monitor)
             queue = (waiting.pop() for _ in range(len(waiting)))
             blocks = list(run(lambda raw: code(survey.whole(raw)), queue, monitor.part(0.7, 1.0)))
         if not code.pixels:
@@ -236,11 +236,18 @@ class Coder:
     """Codes windows on any thread, and keeps the exact statistics of each scene and of all.
 
     ``windows`` says how many windows each scene has: with the last one its histograms go.
+    Raises Cancelled from the monitor while what counts is being compiled.
     """
 
-    def __init__(self, grids: Sequence[CodeGrid], shelf: Shelf, windows: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        grids: Sequence[CodeGrid],
+        shelf: Shelf,
+        windows: Mapping[int, int],
+        monitor: Monitor,
+    ) -> None:
         self._grids, self._dtype, self._shelf = grids, store_dtype(grids), shelf
-        self._count = _counter(self._dtype)
+        self._count = beside(lambda: _counter(self._dtype), monitor)
         self._lock = threading.Lock()
         self._left = dict(windows)
         self._open: dict[int, CodeTally] = {}

@@ -19,10 +19,7 @@ from ..grid import Grid, Window
 from .access import gdal_errors, native
 from .headers import crs_label
 from .opened import OpenRasters
-from .windows import Source, plain_bands
-
-# Largest error of a warped pixel's place, in pixels; rasterio cannot ask for none at all.
-_ERROR = 1e-6
+from .windows import WARP_ERROR, Source, hold_values, plain_bands, read_shifted
 
 
 class Way(enum.Enum):
@@ -47,29 +44,7 @@ def read_resampled(
     with gdal_errors(source.path, "read"), rasters.open(source.path) as dataset:
         if source.placement.warped:
             return _warped(dataset, source, way, window)
-        return _shifted(dataset, source, window)
-
-
-def _shifted(
-    dataset: rasterio.DatasetReader, source: Source, window: Window
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    place, bands = source.placement, list(source.bands)
-    row, column = window.row + place.row, window.column + place.column
-    top, left = max(row, 0), max(column, 0)
-    bottom = min(row + window.height, place.height)
-    right = min(column + window.width, place.width)
-    shape = window.height, window.width
-    inside, masked = np.zeros(shape, bool), np.zeros(shape, bool)
-    dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
-    values = np.zeros((len(bands), *shape), dtype)
-    if top < bottom and left < right:
-        part = native(Window(top, left, bottom - top, right - left))
-        rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
-        inside[rows, columns] = True
-        values[:, rows, columns] = dataset.read(bands, window=part)
-        if source.own_mask:
-            masked[rows, columns] = dataset.dataset_mask(window=part) == 0
-    return values, inside, _hold_values(values, source) & inside & ~masked
+        return read_shifted(dataset, source, window)
 
 
 def _warped(
@@ -85,7 +60,7 @@ def _warped(
             alpha = 1 + warped.colorinterp.index(ColorInterp.alpha)
             *planes, seen = np.asarray(warped.read([*bands, alpha], window=place))
         values, inside = np.stack(planes), seen > 0
-        valid = inside & _hold_values(values, source)
+        valid = inside & hold_values(values, source)
         if way is not Way.NEAREST and valid.any():
             for nodata in dict.fromkeys(source.nodata):
                 rows = [row for row, value in enumerate(source.nodata) if value == nodata]
@@ -93,17 +68,6 @@ def _warped(
                 with _warp(dataset, source, way, unknown) as warped:
                     values[rows] = warped.read([bands[row] for row in rows], window=place)
     return values, inside, valid
-
-
-def _hold_values(values: np.ndarray, source: Source) -> np.ndarray:
-    """Return where no band holds nodata, a NaN or an infinity, shape (height, width)."""
-    valid = np.ones(values.shape[1:], bool)
-    for plane, nodata in zip(values, source.nodata):
-        if nodata is not None:
-            valid &= plane != nodata
-        if plane.dtype.kind == "f":
-            valid &= np.isfinite(plane)
-    return valid
 
 
 @contextlib.contextmanager
@@ -125,7 +89,7 @@ def _warp(
             src_nodata=nodata,
             nodata=nodata,
             add_alpha=ColorInterp.alpha not in dataset.colorinterp,
-            tolerance=_ERROR,
+            tolerance=WARP_ERROR,
             UNIFIED_SRC_NODATA="NO",
             # GDAL would take them from the part that it warps at a time, and so its weights.
             XSCALE="1",

@@ -15,12 +15,11 @@ from rasterio.io import MemoryFile
 
 from ..errors import OutputError
 from ..grid import Grid, Window
-from .access import TIFF_DATE_TAG, gdal_errors, native
+from .access import gdal_errors, native
 from .styles import ClassStyle
 from .tables import write_table
+from .tiffs import begin, overview_factors, tile_size, write_date
 
-_TILE = 512
-_OVERVIEW_UNTIL = 256
 _FLUSH_PIXELS = 1 << 20
 
 
@@ -50,25 +49,16 @@ class ValueWriter:
         self._finished = self._dropped = False
         self._waiting = 0
         self._lock = threading.Lock()
-        self._tile = tile = _TILE if max(grid.height, grid.width) >= _TILE else _TILE // 2
+        self._tile = tile_size(grid)
         with contextlib.ExitStack() as stack, gdal_errors(self._path, "written", OutputError):
             self._memory = stack.enter_context(MemoryFile(ext=".tif"))
-            self._dataset = self._memory.open(
-                driver="GTiff",
+            self._dataset = begin(
+                self._memory,
+                grid,
                 dtype=dtype,
                 count=len(bands),
                 nodata=nodata,
-                width=grid.width,
-                height=grid.height,
-                crs=grid.crs or None,
-                transform=rasterio.Affine(*grid.transform),
-                compress="deflate",
-                tiled=True,
-                blockxsize=tile,
-                blockysize=tile,
                 interleave="band",
-                BIGTIFF="IF_SAFER",
-                SPARSE_OK="TRUE",
             )
             stack.callback(lambda: self._dataset.close())
             if self._categories and dtype == "uint8":
@@ -79,13 +69,7 @@ class ValueWriter:
                 self._dataset.set_band_description(number, name)
             self._dataset.update_tags(**dict(tags or {}))
             if date is not None:
-                stamp = dt.datetime(date.year, date.month, date.day)
-                self._dataset.update_tags(
-                    **{TIFF_DATE_TAG: f"{stamp:%Y:%m:%d %H:%M:%S}"}, ACQUISITION_DATE=f"{date}"
-                )
-                self._dataset.update_tags(
-                    ns="IMAGERY", ACQUISITIONDATETIME=f"{stamp:%Y-%m-%d %H:%M:%S}"
-                )
+                write_date(self._dataset, date)
             self._open = stack.pop_all()
 
     def __enter__(self) -> ValueWriter:
@@ -123,7 +107,7 @@ class ValueWriter:
             self._finished = True
             self._dataset.close()
             kind = Resampling.mode if self._categories else Resampling.nearest
-            for factor in self._overview_factors():
+            for factor in overview_factors(self._grid):
                 if self._dropped:
                     return
                 with rasterio.open(self._memory.name, "r+") as dataset:
@@ -145,10 +129,3 @@ class ValueWriter:
             self._dropped = True
         if not self._finished:
             self._open.close()
-
-    def _overview_factors(self) -> list[int]:
-        factors, factor = [], 2
-        while max(self._grid.height, self._grid.width) / (factor // 2) > _OVERVIEW_UNTIL:
-            factors.append(factor)
-            factor *= 2
-        return factors

@@ -22,7 +22,7 @@ from .access import gdal_errors, native
 
 # Largest error of a warped pixel's place, in pixels: GDAL's default of an eighth depends on what
 # is warped at a time, and rasterio cannot ask for none at all.
-_WARP_ERROR = 1e-6
+WARP_ERROR = 1e-6
 # Pixels of a grid that are larger than this many of a raster's take the mean of more than four.
 _FINER = 1.05
 _GDAL_TYPES = {
@@ -76,12 +76,13 @@ def read_onto(source: Source, window: Window) -> tuple[np.ndarray, np.ndarray, n
     with gdal_errors(source.path, "read"), rasterio.open(source.path) as dataset:
         if source.placement.warped:
             return _warped(dataset, source, window)
-        return _shifted(dataset, source, window)
+        return read_shifted(dataset, source, window)
 
 
-def _shifted(
+def read_shifted(
     dataset: rasterio.DatasetReader, source: Source, window: Window
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what :func:`read_onto` does, of a raster that shares the grid's pixels."""
     place = source.placement
     row, column = window.row + place.row, window.column + place.column
     top, left = max(row, 0), max(column, 0)
@@ -91,7 +92,7 @@ def _shifted(
     bands = list(source.bands)
     if (top, left, bottom, right) == (row, column, row + shape[0], column + shape[1]):
         values = _read(dataset, bands, Window(row, column, *shape))
-        valid = _hold_values(values, source)
+        valid = hold_values(values, source)
         if source.own_mask:
             valid &= dataset.dataset_mask(window=native(Window(row, column, *shape))) > 0
         return values, np.ones(shape, bool), valid
@@ -104,7 +105,7 @@ def _shifted(
         found = _read(dataset, bands, part)
         inside[rows, columns] = True
         values[:, rows, columns] = found
-        valid[rows, columns] = _hold_values(found, source)
+        valid[rows, columns] = hold_values(found, source)
         if source.own_mask:
             valid[rows, columns] &= dataset.dataset_mask(window=native(part)) > 0
     return values, inside, valid
@@ -129,7 +130,7 @@ def _warped(
     ):
         values = np.asarray(nearest.read(list(range(1, count + 1)), window=place))
         inside = np.asarray(nearest.read(nearest.count, window=place)) > 0
-        valid = inside & _hold_values(values, source)
+        valid = inside & hold_values(values, source)
         if source.own_mask:
             valid &= np.asarray(nearest.read(count + 1, window=place)) > 0
     if source.smooth:
@@ -242,7 +243,7 @@ def _warp(
             width=grid.width,
             height=grid.height,
             resampling=resampling,
-            tolerance=_WARP_ERROR,
+            tolerance=WARP_ERROR,
             XSCALE=scale[0],
             YSCALE=scale[1],
             **options,
@@ -251,7 +252,7 @@ def _warp(
         yield warped
 
 
-def _hold_values(values: np.ndarray, source: Source) -> np.ndarray:
+def hold_values(values: np.ndarray, source: Source) -> np.ndarray:
     """Return where no band holds nodata, a NaN or an infinity, shape (height, width)."""
     valid = np.ones(values.shape[1:], bool)
     for plane, nodata in zip(values, source.nodata):

@@ -221,28 +221,6 @@ def test_codes_are_counted_as_numpy_counts_them(seed, pixels, dtype):
     assert (found.histograms == expected.histograms).all()
 
 
-@settings(deadline=None, max_examples=30)
-@given(
-    st.integers(0, 2**32 - 1),
-    st.integers(1, 7),
-    st.lists(st.integers(1, 700), min_size=2, max_size=4),
-)
-def test_distances_are_added_up_as_numpy_does(seed, bands, sizes):
-    from iikmc.core.backends.numba_quality import distance_kernel
-
-    rng = np.random.default_rng(seed)
-    ends = np.cumsum(sizes)
-    positions = rng.normal(0.0, 10.0 ** rng.integers(-3, 5), (bands, ends[-1]))
-    positions[:, ends[-1] // 2] = positions[:, 0]
-    expected = quality._distance_sums(positions, np.array(sizes), Monitor())
-    spans = np.ptp(positions, axis=1)
-    scale = quality._scale(math.sqrt(math.fsum((spans * spans).tolist())), int(ends[-1]), 52, 52)
-    found = np.empty_like(expected)
-    for start, stop in ((0, ends[0]), (ends[0], ends[-1])):
-        distance_kernel()(positions, ends, scale, start, stop, found)
-    assert found.tobytes() == expected.tobytes()
-
-
 def test_a_cancel_while_a_kernel_is_compiled_is_not_kept_waiting(make_scene, monkeypatch):
     from iikmc.core.backends import numba as backend
 
