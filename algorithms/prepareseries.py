@@ -30,14 +30,14 @@ from qgis.PyQt.QtCore import QVariant
 from ..core.classify import resolved
 from ..core.errors import OutputError, ParameterError
 from ..core.files import StagedOutputs
-from ..core.indices import Index
 from ..core.monitor import Monitor
-from ..core.prepare import prepare
-from ..core.prepare_inputs import plan_inputs
-from ..core.prepare_plan import Plan, PrepareSettings
-from ..core.prepare_table import write_table
+from ..core.prepare.indices import Index
+from ..core.prepare.inputs import plan_inputs
+from ..core.prepare.plan import Plan, PrepareSettings
+from ..core.prepare.radiometry import Radiometry
+from ..core.prepare.run import prepare
+from ..core.prepare.table import write_table
 from ..core.products import Condition, ProductKind
-from ..core.radiometry import Radiometry
 from .base import FeedbackMonitor, IikmcAlgorithm, enum_parameter, tr
 from .places import add_place_parameters, take_area, take_extent
 

@@ -11,9 +11,9 @@ from product_folders import made_up, write_raster
 
 from iikmc.core.files import StagedOutputs
 from iikmc.core.monitor import Monitor
-from iikmc.core.prepare import Prepared, prepare
-from iikmc.core.prepare_plan import LeftOutScene, Plan, PrepareSettings
-from iikmc.core.prepare_scenes import plan_scenes
+from iikmc.core.prepare.plan import LeftOutScene, Plan, PrepareSettings
+from iikmc.core.prepare.run import Prepared, prepare
+from iikmc.core.prepare.scenes import plan_scenes
 from iikmc.core.products.base import Condition, Product, ProductBand, QualityBand
 
 ORIGIN = (500_000.0, 4_600_000.0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from iikmc.core.errors import ParameterError
-from iikmc.core.indices import Index, normalised_difference
+from iikmc.core.prepare.indices import Index, normalised_difference
 
 REFLECTANCE = st.floats(-0.2, 1.6, allow_nan=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import iikmc
-from iikmc.core import Monitor, cluster, errors, open_series, quality
+from iikmc.core import Monitor, cluster, errors, open_series
 from iikmc.core.backends.numpy import NumpyBackend
 from iikmc.core.codes import CodeGrid, CodeTally
 from iikmc.core.grid import Window

@@ -13,10 +13,10 @@ from product_folders import made_up, write_raster
 
 from iikmc.core import cluster, open_series
 from iikmc.core.errors import OutputError, SeriesError
-from iikmc.core.indices import Index
-from iikmc.core.prepare_plan import LeftOutScene
+from iikmc.core.prepare.indices import Index
+from iikmc.core.prepare.plan import LeftOutScene
+from iikmc.core.prepare.radiometry import Radiometry
 from iikmc.core.products.base import Condition
-from iikmc.core.radiometry import Radiometry
 from iikmc.core.raster import describe
 
 USUAL = {Condition.CLOUD, Condition.SHADOW, Condition.CIRRUS, Condition.SATURATED}

@@ -8,9 +8,9 @@ import pytest
 from made_products import Log, make_product, plan_of, prepared
 
 from iikmc.core.errors import BandError, SeriesError
-from iikmc.core.indices import Index
-from iikmc.core.prepare_bands import wanted_bands
-from iikmc.core.prepare_plan import PrepareSettings
+from iikmc.core.prepare.bands import wanted_bands
+from iikmc.core.prepare.indices import Index
+from iikmc.core.prepare.plan import PrepareSettings
 
 
 @pytest.fixture

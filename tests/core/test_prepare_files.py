@@ -23,15 +23,15 @@ from product_folders import made_up, multiband_folder
 from iikmc.core.errors import Cancelled, OutputError, ParameterError, RasterError
 from iikmc.core.files import StagedOutputs
 from iikmc.core.grid import Grid, Window
-from iikmc.core.indices import Index
 from iikmc.core.places import Area, Extent
-from iikmc.core.prepare import prepare
-from iikmc.core.prepare_inputs import prepare_series
-from iikmc.core.prepare_plan import LeftOutScene, PrepareSettings
-from iikmc.core.prepare_scenes import plan_scenes
-from iikmc.core.prepare_table import COLUMNS, write_table
+from iikmc.core.prepare.indices import Index
+from iikmc.core.prepare.inputs import prepare_series
+from iikmc.core.prepare.plan import LeftOutScene, PrepareSettings
+from iikmc.core.prepare.radiometry import Radiometry
+from iikmc.core.prepare.run import prepare
+from iikmc.core.prepare.scenes import plan_scenes
+from iikmc.core.prepare.table import COLUMNS, write_table
 from iikmc.core.products.base import Condition
-from iikmc.core.radiometry import Radiometry
 from iikmc.core.raster import scenes
 from iikmc.core.raster.opened import OpenRasters
 from iikmc.core.raster.scenes import SceneBand, SceneFile, SceneHeader, pack

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from iikmc.core.radiometry import (
+from iikmc.core.prepare.radiometry import (
     Numbers,
     Radiometry,
     can_agree,

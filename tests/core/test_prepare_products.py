@@ -13,8 +13,8 @@ from made_products import Log
 
 from iikmc.core import cluster, open_series
 from iikmc.core.errors import SeriesError
-from iikmc.core.prepare_inputs import prepare_series
-from iikmc.core.prepare_plan import PrepareSettings
+from iikmc.core.prepare.inputs import prepare_series
+from iikmc.core.prepare.plan import PrepareSettings
 from iikmc.core.products import Condition
 
 SHAPE = (40, 50)

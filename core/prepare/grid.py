@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import GridError, ParameterError
-from .grid import Grid, Window
-from .places import Area, Extent
-from .raster import bounds_in, crs_label, geometries_in, geometry_bounds, same_crs
-from .raster.resampling import Way, suggested_pixel
+from ..errors import GridError, ParameterError
+from ..grid import Grid, Window
+from ..places import Area, Extent
+from ..raster import bounds_in, crs_label, geometries_in, geometry_bounds, same_crs
+from ..raster.resampling import Way, suggested_pixel
 
 Bounds = tuple[float, float, float, float]
 

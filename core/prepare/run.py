@@ -14,21 +14,21 @@ from typing import Any, cast
 
 import numpy as np
 
-from .classify import resolved
-from .errors import Cancelled, OutputError, RasterError, SeriesError
-from .files import StagedOutputs
-from .grid import Window
+from ..classify import resolved
+from ..errors import Cancelled, OutputError, RasterError, SeriesError
+from ..files import StagedOutputs
+from ..grid import Window
+from ..monitor import Monitor
+from ..parallel import ordered_map, thread_count
+from ..products.base import Condition, Product
+from ..raster.opened import OpenRasters
+from ..raster.resampling import Way, read_resampled
+from ..raster.scenes import TILE, SceneFile, VrtSource, pack, write_vrt
+from ..valid import AreaMask
 from .indices import normalised_difference
-from .monitor import Monitor
-from .parallel import ordered_map, thread_count
-from .prepare_plan import LeftOutScene, Plan, PlannedScene
-from .prepare_shares import Shares
-from .products.base import Condition, Product
+from .plan import LeftOutScene, Plan, PlannedScene
 from .radiometry import encode, reflectance, store
-from .raster.opened import OpenRasters
-from .raster.resampling import Way, read_resampled
-from .raster.scenes import TILE, SceneFile, VrtSource, pack, write_vrt
-from .valid import AreaMask
+from .shares import Shares
 
 # Side of the windows, in pixels; Sentinel-2's blocks are as large.
 _SIDE = 1024

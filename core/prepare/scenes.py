@@ -7,15 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from .errors import Cancelled, IikmcError, SeriesError
-from .grid import Grid
-from .monitor import Monitor
-from .placing import place
-from .prepare_bands import Wanted, wanted_bands
-from .prepare_grid import Target, covered, resampling_way, target_grid
-from .prepare_headers import DescribedScene, described, on_grid, reflecting, utc, with_crs
-from .prepare_names import file_stems
-from .prepare_plan import (
+from ..errors import Cancelled, IikmcError, SeriesError
+from ..grid import Grid
+from ..monitor import Monitor
+from ..placing import place
+from ..products.base import Product
+from ..raster import crs_label, describe, same_crs
+from ..raster.resampling import Way
+from ..raster.scenes import SceneBand
+from ..raster.windows import Source
+from .bands import Wanted, wanted_bands
+from .grid import Target, covered, resampling_way, target_grid
+from .headers import DescribedScene, described, on_grid, reflecting, utc, with_crs
+from .names import file_stems
+from .plan import (
     BandLayer,
     IndexBand,
     LeftOutScene,
@@ -24,12 +29,7 @@ from .prepare_plan import (
     PrepareSettings,
     QualityLayer,
 )
-from .products.base import Product
 from .radiometry import Numbers, Radiometry, can_agree, common_numbers, differ, index_numbers
-from .raster import crs_label, describe, same_crs
-from .raster.resampling import Way
-from .raster.scenes import SceneBand
-from .raster.windows import Source
 
 Before = TypeVar("Before", Product, DescribedScene)
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import BandError
+from ..errors import BandError
+from ..products.base import Product, ProductBand
 from .indices import Index
-from .products.base import Product, ProductBand
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .classify import resolved
-from .errors import ParameterError
-from .files import StagedOutputs
-from .monitor import Monitor
-from .prepare import check_inputs_stay, prepare
-from .prepare_plan import LeftOutScene, Plan, PrepareSettings
-from .prepare_scenes import plan_scenes
-from .products import Product, ProductKind, find_products
+from ..classify import resolved
+from ..errors import ParameterError
+from ..files import StagedOutputs
+from ..monitor import Monitor
+from ..products import Product, ProductKind, find_products
+from .plan import LeftOutScene, Plan, PrepareSettings
+from .run import check_inputs_stay, prepare
+from .scenes import plan_scenes
 
 
 def plan_inputs(

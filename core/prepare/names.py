@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from .products.base import Product
+from ..products.base import Product
 
 # Characters that Windows refuses in file names; it drops spaces and dots at their end.
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import SeriesError
-from .grid import Grid
-from .monitor import Monitor
-from .prepare_bands import Wanted, band_of
-from .prepare_grid import covered
-from .products.base import Product, ProductBand, QualityBand
-from .products.candidates import same_ground
+from ..errors import SeriesError
+from ..grid import Grid
+from ..monitor import Monitor
+from ..products.base import Product, ProductBand, QualityBand
+from ..products.candidates import same_ground
+from ..raster import RasterInfo
+from .bands import Wanted, band_of
+from .grid import covered
 from .radiometry import Numbers
-from .raster import RasterInfo
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .grid import Grid, Window
+from ..grid import Grid, Window
+from ..places import Area, Extent
+from ..products.base import Condition, Product
+from ..raster.resampling import Way
+from ..raster.scenes import SceneBand, SceneHeader
+from ..raster.windows import Source
 from .indices import Index
-from .places import Area, Extent
-from .products.base import Condition, Product
 from .radiometry import Numbers, Radiometry
-from .raster.resampling import Way
-from .raster.scenes import SceneBand, SceneHeader
-from .raster.windows import Source
 
 USUAL_MASK = frozenset({Condition.CLOUD, Condition.SHADOW, Condition.CIRRUS, Condition.SATURATED})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .products.base import Condition
+from ..products.base import Condition
 
 
 @dataclass(frozen=True)

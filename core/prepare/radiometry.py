@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .errors import SeriesError
+from ..errors import SeriesError
 
 REFLECTANCE_SCALE = 0.0001
 # A channel beyond this (micrometres) measures heat, not reflected light.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .csv_files import write_csv
-from .prepare import Prepared
-from .prepare_headers import utc
-from .prepare_shares import Shares
-from .products.base import Condition, Product
+from ..csv_files import write_csv
+from ..products.base import Condition, Product
+from .headers import utc
+from .run import Prepared
+from .shares import Shares
 
 _FIRST = ("scene", "date", "time", "sensor", "cloud_share", "valid_share", "path")
 _CONDITIONS = tuple(item for item in Condition if item is not Condition.CLOUD)

@@ -1,0 +1,1 @@
+"""Products to scenes: one masked raster per acquisition, all on one grid."""
