@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -161,6 +162,24 @@ class CodeStatistics:
     total_squares: int
 
 
+@dataclass(frozen=True)
+class CodeMoments:
+    """The exact sums of one band's codes and of their squares."""
+
+    total: int
+    total_squares: int
+
+
+class Moments(Protocol):
+    """What has these sums."""
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def total_squares(self) -> int: ...
+
+
 CountCodes = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """A function that does what :func:`count_codes` does."""
 
@@ -243,6 +262,15 @@ class CodeTally:
             minimum, maximum = int(used[0]), int(used[-1])
             total, squares = _sums(used, counts[used])
         return CodeStatistics(minimum, maximum, median, low, high, total, squares)
+
+
+def exact_moments(codes: np.ndarray) -> list[tuple[int, int]]:
+    """Return the sums of the codes of each band, (bands, pixels), and of their squares.
+
+    Of at most 2^30 pixels.
+    """
+    planes = (plane.astype(np.int64) for plane in codes)
+    return [_whole(*(int(part.sum()) for part in _parts(plane))) for plane in planes]
 
 
 def _wider(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:

@@ -9,104 +9,17 @@ the blocks of the store are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
 from .backends.base import Backend
-from .codes import CodeStatistics, CodeTally
-from .grid import Window
+from .batches import Batches
 from .lloyd import EmptyRule, LloydResult, StopRule, mean_shift, spread_of
 from .monitor import Monitor
-from .pixels import Block, PixelStore
+from .pixels import PixelStore
 from .plan import FitPlan
-from .sampling import keyed
 from .scene_space import SceneSpace
 
-# Pixels of a strip, the unit that batches are drawn of: enough to read at a time, few enough
-# that a batch has strips of many places.
-_STRIP_PIXELS = 4096
-_STRIPS_PER_BATCH = 16
 _PATIENCE = 10  # batches without improvement, as scikit-learn's max_no_improvement
-_HELD_OUT = 1 << 40  # keys the draw of the strips held out, beyond any number of passes
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Rows ``top`` to ``bottom`` (not included) of a scene."""
-
-    scene: int
-    top: int
-    bottom: int
-
-
-class Batches:
-    """Cuts the pixels of a store into batches of strips, in an order drawn for each pass.
-
-    About ``fraction`` of the strips is held out of all passes, if there are ten batches or more.
-    """
-
-    def __init__(self, store: PixelStore, fraction: float, seed: int) -> None:
-        self._store, self._seed = store, seed
-        wanted = fraction * store.grid.height * store.grid.width * store.scene_count
-        rows = max(1, int(min(_STRIP_PIXELS, wanted / _STRIPS_PER_BATCH)) // store.grid.width)
-        strips = [
-            Strip(scene, top, min(top + rows, store.grid.height))
-            for scene in range(store.scene_count)
-            for top in range(0, store.grid.height, rows)
-        ]
-        self.per_batch = max(1, round(fraction * len(strips)))
-        drawn = self._shuffled(strips, _HELD_OUT)
-        held = self.per_batch if len(strips) >= 10 * self.per_batch else 0
-        self.held_out, self._strips = drawn[:held], sorted(drawn[held:], key=_place)
-        self._blocks: list[list[Block]] = [[] for _ in range(store.scene_count)]
-        for block in store.blocks:
-            self._blocks[block.scene].append(block)
-        self._row_starts: dict[int, np.ndarray] = {}
-
-    def one_pass(self, number: int) -> Iterator[Sequence[Strip]]:
-        """Yield the batches of a pass: every strip but those held out, once."""
-        order = self._shuffled(self._strips, number)
-        for start in range(0, len(order), self.per_batch):
-            yield order[start : start + self.per_batch]
-
-    def load(self, strips: Sequence[Strip]) -> list[Block]:
-        """Return the valid pixels of strips, as a block for each scene; for use, not to write."""
-        shelf, blocks = self._store.spare_shelf(), []
-        for scene in range(self._store.scene_count):
-            parts = [
-                part for strip in strips if strip.scene == scene for part in self._codes(strip)
-            ]
-            if parts:
-                codes = np.concatenate(parts, axis=1)
-                window = Window(0, 0, 1, codes.shape[1])
-                blocks.append(Block(scene, window, shelf.put(codes), None))
-        return [block for block in blocks if block.pixels]
-
-    def _codes(self, strip: Strip) -> Iterator[np.ndarray]:
-        for block in self._blocks[strip.scene]:
-            first = max(strip.top - block.window.row, 0)
-            last = min(strip.bottom - block.window.row, block.window.height)
-            if first < last:
-                starts = self._starts(block)
-                yield block.codes.part(int(starts[first]), int(starts[last]))
-
-    def _starts(self, block: Block) -> np.ndarray:
-        """Return where each row of a block's window starts among its valid pixels."""
-        key = id(block)
-        if key not in self._row_starts:
-            shape = block.window.height, block.window.width
-            valid = block.valid()
-            counts = np.full(shape[0], shape[1]) if valid is None else valid.reshape(shape).sum(1)
-            self._row_starts[key] = np.concatenate([[0], np.cumsum(counts)])
-        return self._row_starts[key]
-
-    def _shuffled(self, strips: Sequence[Strip], key: int) -> list[Strip]:
-        scenes = np.array([strip.scene for strip in strips], np.int64)
-        tops = np.array([strip.top for strip in strips], np.int64)
-        order = np.lexsort((tops, scenes, keyed(self._seed, key, scenes, tops)))
-        return [strips[place] for place in order]
 
 
 def minibatch(
@@ -137,12 +50,12 @@ def minibatch(
         before = len(changed)
         for strips in batches.one_pass(number):
             monitor.check()
-            blocks = batches.load(strips)
-            if not blocks:
+            batch = batches.load(strips, monitor)
+            if not batch.blocks:
                 continue
-            backend.prepare(blocks, store.scene_count, monitor)
+            backend.prepare(batch.blocks, store.scene_count, monitor)
             partials = backend.step(space.scores(centres, ones))
-            inertia = space.inertia(centres, partials, _statistics(store, blocks))
+            inertia = space.inertia(centres, partials, batch.moments)
             sums, counts = sums + partials.sums, counts + partials.counts
             filled = (counts.sum(axis=0) > 0)[:, None]
             updated = np.where(filled, space.means(sums, counts), centres)
@@ -176,12 +89,12 @@ def held_out_inertia(
     monitor: Monitor,
 ) -> tuple[int, float]:
     """Return the number of pixels held out, and the sum of their squared distances to centres."""
-    blocks = batches.load(batches.held_out)
-    if not blocks:
+    batch = batches.load(batches.held_out, monitor)
+    if not batch.blocks:
         return 0, 0.0
-    backend.prepare(blocks, store.scene_count, monitor)
+    backend.prepare(batch.blocks, store.scene_count, monitor)
     partials = backend.step(space.scores(centres, np.ones(len(centres), bool)))
-    inertia = space.inertia(centres, partials, _statistics(store, blocks))
+    inertia = space.inertia(centres, partials, batch.moments)
     return int(partials.counts.sum()), inertia
 
 
@@ -204,17 +117,3 @@ class _Ending:
         self._worse = 0 if self._smoothed < self._best else self._worse + 1
         self._best = min(self._best, self._smoothed)
         return self._worse >= _PATIENCE
-
-
-def _statistics(
-    store: PixelStore, blocks: Sequence[Block]
-) -> list[tuple[CodeStatistics, ...] | None]:
-    """Return the statistics of blocks, of which each scene has one at most."""
-    found: list[tuple[CodeStatistics, ...] | None] = [None] * store.scene_count
-    for block in blocks:
-        found[block.scene] = CodeTally(store.code_grids).add(block.codes.load()).statistics()
-    return found
-
-
-def _place(strip: Strip) -> tuple[int, int]:
-    return strip.scene, strip.top

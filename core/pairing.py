@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .monitor import Monitor
-from .parallel import ordered_map
 from .pixels import Block, PixelStore
 from .sampling import keyed
 
@@ -89,23 +87,27 @@ def paired_codes(
     """Read the codes of ``places`` (ascending) on all dates; raises Cancelled by the monitor."""
     shape = store.scene_count, len(store.code_grids), len(places)
     codes, valid = np.zeros(shape, np.int32), np.zeros((shape[0], shape[2]), bool)
-    rows, columns = np.divmod(places, store.grid.width)
-
-    def read(block: Block) -> tuple[Block, np.ndarray, np.ndarray]:
-        window = block.window
-        inside = (rows >= window.row) & (rows < window.row + window.height)
-        inside &= (columns >= window.column) & (columns < window.column + window.width)
-        found = np.flatnonzero(inside)
-        local = (rows[found] - window.row) * window.width + columns[found] - window.column
-        seen = block.valid()
-        if seen is not None:
-            kept = seen[local]
-            found, local = found[kept], (np.cumsum(seen) - 1)[local[kept]]
-        return block, found, block.codes.load()[:, local]
-
-    with ThreadPoolExecutor(threads) as pool:
-        parts = ordered_map(pool, read, store.blocks, monitor or Monitor(), ahead=2 * threads)
-        for block, found, planes in parts:
-            codes[block.scene][:, found] = planes
-            valid[block.scene, found] = True
+    arguments = places, store.grid.width
+    for scene, part in store.each(codes_at, arguments, threads, monitor or Monitor()):
+        found, planes = part
+        codes[scene][:, found] = planes
+        valid[scene, found] = True
     return PairedCodes(codes, valid)
+
+
+def codes_at(block: Block, places: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of ``places`` a block has valid pixels of, as indices, and their codes.
+
+    int64 (found,), and (bands, found); ``width`` is the grid's.
+    """
+    window = block.window
+    rows, columns = np.divmod(places, width)
+    inside = (rows >= window.row) & (rows < window.row + window.height)
+    inside &= (columns >= window.column) & (columns < window.column + window.width)
+    found = np.flatnonzero(inside)
+    local = (rows[found] - window.row) * window.width + columns[found] - window.column
+    seen = block.valid()
+    if seen is not None:
+        kept = seen[local]
+        found, local = found[kept], (np.cumsum(seen) - 1)[local[kept]]
+    return found, block.codes.load()[:, local]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from .codes import CodeGrid, CodeStatistics
 from .grid import Grid, Window
 from .harmonisation import SceneQuantiles
 from .monitor import Monitor
+from .parallel import ordered_map
 from .scores import Scores
 from .scratch import Shelf, Shelved
 
@@ -43,6 +46,13 @@ class Block:
             return None
         count = self.window.height * self.window.width
         return np.unpackbits(self.packed, count=count).view(bool)
+
+    @cached_property
+    def row_starts(self) -> np.ndarray:
+        """Where each row of the window starts among the valid pixels, int64 (height + 1,)."""
+        shape, valid = (self.window.height, self.window.width), self.valid()
+        counts = np.full(shape[0], shape[1]) if valid is None else valid.reshape(shape).sum(1)
+        return np.concatenate([[0], np.cumsum(counts)])
 
     def spread(self, values: np.ndarray, nothing: float = 0) -> np.ndarray:
         """Put the valid pixels' values in their places: (height, width), ``nothing`` elsewhere."""
@@ -114,6 +124,58 @@ class PixelStore:
         for block in self.blocks:
             counts[block.scene] += block.pixels
         return counts
+
+    def each(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[Any],
+        threads: int,
+        monitor: Monitor,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield each block's scene and ``function(block, *arguments)``.
+
+        The function is one of a module, and the arguments are plain: numbers and arrays. So
+        another store may call it by its name where its pixels are.
+        """
+        return self.each_of(self.blocks, function, arguments, threads, monitor)
+
+    def each_of(
+        self,
+        blocks: Sequence[Block],
+        function: Callable[..., Any],
+        arguments: Sequence[Any],
+        threads: int,
+        monitor: Monitor,
+    ) -> Iterator[tuple[int, Any]]:
+        """Do what :meth:`each` does with blocks that were derived from those of the store."""
+        with ThreadPoolExecutor(threads) as pool:
+            found = ordered_map(
+                pool, lambda block: function(block, *arguments), blocks, monitor, ahead=threads
+            )
+            for block, result in zip(blocks, found):
+                yield block.scene, result
+
+    def derived(
+        self,
+        function: Callable[..., np.ndarray],
+        arguments: Sequence[Any],
+        threads: int,
+        monitor: Monitor,
+    ) -> Sequence[Block]:
+        """Return blocks of the codes (bands, pixels) that ``function`` takes from each block.
+
+        As in :meth:`each`. Not for writing: their windows are those of all their pixels. Blocks
+        without a pixel are left out.
+        """
+        shelf = self.spare_shelf()
+
+        def derive(block: Block) -> Block:
+            codes = np.ascontiguousarray(function(block, *arguments))
+            return Block(block.scene, block.window, shelf.put(codes), None)
+
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(ordered_map(pool, derive, self.blocks, monitor, ahead=2 * threads))
+        return [block for block in found if block.pixels]
 
     def keep_labels(self, scores: Scores, backend: Backend, partials: Partials) -> Labelled:
         """Keep what a backend holds after a step over all blocks, for who asks with its scores."""

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from .backends.base import Backend, Partials, Yardstick
-from .backends.numpy import NumpyBackend
+from .backends.numpy import assign
 from .monitor import Monitor
 from .pixels import PixelStore
-from .sampling import sampled_blocks
+from .sampling import even_sample
 from .scene_space import SceneSpace
 from .seeding import squared_distances
 
@@ -145,16 +145,17 @@ def _sample(
     """Draw an even sample over scenes and places, of all pixels if they are few.
 
     Returns where they are, in the input's units from the mid-points, (bands, pixels), and their
-    labels. Their order is that of the blocks.
+    labels, by scene and place.
     """
     run = -(-store.pixels // SILHOUETTE_PIXELS)
-    blocks = sampled_blocks(store, seed, 1 / run, threads, monitor)
-    backend = NumpyBackend(threads)
-    backend.prepare(blocks, store.scene_count, monitor)
-    backend.step(space.scores(centres, np.ones(len(centres), bool)))
-    codes = np.concatenate([block.codes.load() for block in blocks], axis=1)
-    labels = np.concatenate([backend.labels(index) for index in range(len(blocks))])
-    scenes = np.concatenate([np.full(block.pixels, block.scene) for block in blocks])
+    codes, scenes = even_sample(store, seed, run, threads, monitor)
+    scores = space.scores(centres, np.ones(len(centres), bool))
+    labels = np.empty(len(scenes), np.uint8)
+    offsets = (codes - scores.midpoints[:, None]).astype(np.float64)
+    for scene in np.unique(scenes):
+        here = scenes == scene
+        q, n = scores.q[scene].astype(np.float64), scores.n[scene].astype(np.float64)
+        labels[here] = assign(q, n[:, None], offsets[:, here])
     return space.positions(codes, scenes) * space.features.steps[:, None], labels
 
 

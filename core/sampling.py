@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import numpy as np
 
 from .monitor import Monitor
-from .parallel import ordered_map
 from .pixels import Block, PixelStore
 
 CANONICAL_PIXELS = 1 << 16
@@ -33,27 +32,23 @@ def uniform(seed: int, *keys: int) -> float:
 
 def sampled_blocks(
     store: PixelStore, seed: int, fraction: float, threads: int, monitor: Monitor
-) -> list[Block]:
+) -> Sequence[Block]:
     """Return blocks that hold an even sample, about ``fraction`` of each scene's pixels.
 
-    Stratified by scene and place as in :func:`canonical_sample`. Not for writing: a block's
-    window and mask are those of all its pixels.
+    Stratified by scene and place as in :func:`canonical_sample`.
     """
     run = max(1, round(1 / fraction))
     if run == 1:
-        return list(store.blocks)
-    shelf = store.spare_shelf()
-
-    def draw(block: Block) -> Block:
-        _, codes = _from_block(block, store.grid.width, run, seed)
-        return Block(block.scene, block.window, shelf.put(np.ascontiguousarray(codes)), None)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(ordered_map(pool, draw, store.blocks, monitor, ahead=2 * threads))
+        return store.blocks
+    return store.derived(drawn_codes, (store.grid.width, run, seed), threads, monitor)
 
 
 def canonical_sample(
-    store: PixelStore, seed: int, pixels: int = CANONICAL_PIXELS
+    store: PixelStore,
+    seed: int,
+    pixels: int = CANONICAL_PIXELS,
+    threads: int = 1,
+    monitor: Monitor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return codes and scenes of an even sample of ``pixels`` pixels or more, if there are so many.
 
@@ -63,18 +58,31 @@ def canonical_sample(
     series of fewer pixels comes whole.
     """
     run = max(1, store.pixels // pixels)
-    found = [_from_block(block, store.grid.width, run, seed) for block in store.blocks]
-    scenes = np.concatenate(
-        [np.full(len(places), b.scene) for b, (places, _) in zip(store.blocks, found)]
-    )
-    places = np.concatenate([places for places, _ in found])
-    codes = np.concatenate([codes for _, codes in found], axis=1)
+    return even_sample(store, seed, run, threads, monitor or Monitor())
+
+
+def even_sample(
+    store: PixelStore, seed: int, run: int, threads: int, monitor: Monitor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a :func:`canonical_sample` of one place of each ``run`` of a scene's places."""
+    found = list(store.each(drawn, (store.grid.width, run, seed), threads, monitor))
+    scenes = np.concatenate([np.full(len(places), scene) for scene, (places, _) in found])
+    places = np.concatenate([places for _, (places, _) in found])
+    codes = np.concatenate([codes for _, (_, codes) in found], axis=1)
     order = np.lexsort((places, scenes))
     return codes[:, order].astype(np.int64), scenes[order]
 
 
-def _from_block(block: Block, width: int, run: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sampled places and their codes (bands, sample) of one block."""
+def drawn_codes(block: Block, width: int, run: int, seed: int) -> np.ndarray:
+    """Return the codes of :func:`drawn`."""
+    return drawn(block, width, run, seed)[1]
+
+
+def drawn(block: Block, width: int, run: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of a block that are drawn, one of each run, and their codes.
+
+    int64 (sample,), and (bands, sample); ``width`` is the grid's.
+    """
     window = block.window
     first = window.row * width + window.column
     last = (window.row + window.height - 1) * width + window.column + window.width - 1

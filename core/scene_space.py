@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from .backends.base import Partials
-from .codes import CodeStatistics
+from .codes import CodeStatistics, Moments
 from .harmonise import Harmonised
 from .pixels import PixelStore
 from .scores import EXACT, FINEST, NEVER, FeatureSpace, Scaling, Scores
@@ -161,7 +161,7 @@ class SceneSpace:
         self,
         centres: np.ndarray,
         partials: Partials,
-        statistics: Sequence[Sequence[CodeStatistics] | None],
+        statistics: Sequence[Sequence[Moments] | None],
     ) -> float:
         """Return the sum of squared distances to the classes' centres.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .errors import ParameterError
 from .monitor import Monitor
-from .pixels import PixelStore
+from .pixels import Block, PixelStore
 from .sampling import uniform
 from .scene_space import BandSpread
 
-_CHUNK = 1 << 16
+_FIRST_CHUNK, _CHUNK = 1 << 10, 1 << 16
 
 
 def minmax_midpoints(spreads: Sequence[BandSpread], classes: int) -> np.ndarray:
@@ -86,7 +86,7 @@ def squared_distances(weights: np.ndarray, offsets: np.ndarray, centre: np.ndarr
 def check_distinct(store: PixelStore, wanted: int, monitor: Monitor) -> None:
     """Raise ParameterError if the series has fewer than ``wanted`` different spectra."""
     found = np.empty((0, len(store.code_grids)), np.int64)
-    for part in _spectra(store, monitor):
+    for _, part in store.each(some_spectra, (wanted,), 1, monitor):
         found = np.unique(np.concatenate([found, part]), axis=0)
         if len(found) >= wanted:
             return
@@ -104,15 +104,28 @@ def smallest_spectra(store: PixelStore, count: int, monitor: Monitor) -> np.ndar
     Looks at every pixel, so that blocks do not matter.
     """
     found = np.empty((0, len(store.code_grids)), np.int64)
-    for part in _spectra(store, monitor):
+    for _, part in store.each(first_spectra, (count,), 1, monitor):
         found = np.unique(np.concatenate([found, part]), axis=0)[:count]
     return found
 
 
-def _spectra(store: PixelStore, monitor: Monitor) -> Iterator[np.ndarray]:
-    """Yield the codes of all pixels, (pixels, bands), part by part."""
-    for block in store.blocks:
-        codes = block.codes.load()
-        for start in range(0, block.pixels, _CHUNK):
-            monitor.check()
-            yield codes[:, start : start + _CHUNK].T.astype(np.int64)
+def some_spectra(block: Block, wanted: int) -> np.ndarray:
+    """Return different spectra of a block, int64 (spectra, bands): all, or ``wanted`` or more."""
+    codes = block.codes.load()
+    found = np.empty((0, len(codes)), np.int64)
+    start, size = 0, _FIRST_CHUNK  # mostly the first few tell
+    while start < block.pixels and len(found) < wanted:
+        part = codes[:, start : start + size].T.astype(np.int64)
+        found = np.unique(np.concatenate([found, part]), axis=0)
+        start, size = start + size, _CHUNK
+    return found
+
+
+def first_spectra(block: Block, count: int) -> np.ndarray:
+    """Return the ``count`` different spectra of a block that come first in sorted order."""
+    codes = block.codes.load()
+    found = np.empty((0, len(codes)), np.int64)
+    for start in range(0, block.pixels, _CHUNK):
+        part = codes[:, start : start + _CHUNK].T.astype(np.int64)
+        found = np.unique(np.concatenate([found, part]), axis=0)[:count]
+    return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .backends.base import Backend
+from .batches import Batches
 from .errors import ParameterError
 from .lloyd import EmptyRule, LloydResult, Rules, lloyd, spread_of
-from .minibatch import Batches, held_out_inertia, minibatch
+from .minibatch import held_out_inertia, minibatch
 from .model import HeldOut
 from .monitor import Monitor
 from .pixels import Block, PixelStore
@@ -54,7 +56,7 @@ def run_strategy(
     all_active = np.ones(len(start), bool)
 
     def fit(
-        blocks: tuple[Block, ...],
+        blocks: Sequence[Block],
         centres: np.ndarray,
         active: np.ndarray,
         rules: Rules,
@@ -78,7 +80,7 @@ def run_strategy(
         result = fit(store.blocks, start, all_active, plan.rules, monitor)
         return StrategyResult(result, result.changed, result.shift, 0, 0)
 
-    blocks = tuple(sampled_blocks(store, plan.seed, plan.sample_fraction, threads, monitor))
+    blocks = sampled_blocks(store, plan.seed, plan.sample_fraction, threads, monitor)
     drawn = sum(block.pixels for block in blocks)
     if drawn < len(start):
         raise ParameterError(
@@ -96,7 +98,7 @@ def run_strategy(
     if plan.strategy is Strategy.MINI_BATCH:
         rules = replace(plan.rules, empty=keep)
         warm = fit(blocks, start, all_active, rules, monitor.part(0.0, 0.3))
-        batches = Batches(store, plan.sample_fraction, plan.seed)
+        batches = Batches(store, plan.sample_fraction, plan.seed, threads)
         last = minibatch(backend, space, warm, plan, store, batches, monitor.part(0.3, 1.0))
         out = held_out_inertia(backend, space, last.centres, store, batches, monitor)
         backend.prepare(store.blocks, store.scene_count, monitor)

@@ -258,7 +258,7 @@ def test_sums_of_twenty_billion_pixels_stay_below_the_limit_of_int64(largest, pi
 
 
 @pytest.mark.parametrize("engine", available_backends())
-@pytest.mark.parametrize("step", ["measure", "sampled_blocks", "_distance_sums"])
+@pytest.mark.parametrize("step", ["measure", "even_sample", "_distance_sums"])
 def test_a_cancel_while_measuring_ends_the_run(engine, step, make_scene, monkeypatch):
     class Cancelling(Monitor):
         asked = False

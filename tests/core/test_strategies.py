@@ -92,10 +92,11 @@ def test_every_pass_reads_every_pixel_once_but_those_held_out(make_scene):
     places[:, :7] = 0
     paths = [make_scene(f"s_2020-01-0{day}", places, nodata=0) for day in (1, 2)]
     store = open_series(paths).pixels()
-    batches = Batches(store, 0.05, seed=1)
+    batches = Batches(store, 0.05, seed=1, threads=2)
 
     def pixels(strips):
-        return [(b.scene, v) for b in batches.load(strips) for v in b.codes.load()[0].tolist()]
+        batch = batches.load(strips, Monitor())
+        return [(b.scene, v) for b in batch.blocks for v in b.codes.load()[0].tolist()]
 
     held = pixels(batches.held_out)
     passes = [[pixels(strips) for strips in batches.one_pass(number)] for number in (0, 1)]
