@@ -15,7 +15,7 @@ from .grid import Grid, Window
 from .monitor import Monitor
 from .parallel import ordered_map
 from .pixels import Block, PixelStore
-from .reading import Coder, RawWindow
+from .reading import Coder, RawWindow, Totals
 from .scratch import Shelf
 from .valid import LeftOut
 
@@ -39,7 +39,8 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
         code_grids = [functools.reduce(ValueRange.merge, parts).code_grid() for parts in ranges]
     shelf = Shelf(sys.maxsize)
     blocks = -(-len(samples) // _BLOCK_SAMPLES)
-    code = Coder(code_grids, shelf, {0: blocks}, Monitor())
+    totals = Totals(code_grids, 1)
+    code = Coder(code_grids, shelf, {0: blocks}, totals.close, Monitor())
 
     def put(rows: slice) -> Block:
         window = Window(rows.start, 0, rows.stop - rows.start, 1)
@@ -51,9 +52,9 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
         Grid("", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, len(samples)),
         1,
         code_grids,
-        code.statistics(),
-        code.scene_statistics(1),
-        code.scene_quantiles(1),
+        totals.statistics(),
+        totals.scene_statistics,
+        totals.scene_quantiles,
         code.saturated,
         np.zeros((1, len(LeftOut)), np.int64),
         own,

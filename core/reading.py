@@ -65,7 +65,7 @@ def read_pixels(
     room = _room(series, grids, workers, memory_limit(memory_mb))
     jobs = _jobs(series)
     with contextlib.ExitStack() as stack:
-        read = _Read(series, 2 * workers // len(series) + 2)
+        read = WindowReader(series, 2 * workers // len(series) + 2)
         shelf = Shelf(room)
         on_error = stack.enter_context(contextlib.ExitStack())
         on_error.callback(shelf.close)
@@ -78,22 +78,20 @@ def read_pixels(
                 yield result
 
         if grids is not None:
-            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), monitor)
+            totals = Totals(grids, len(series))
+            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), totals.close, monitor)
             blocks = list(run(lambda job: code(read(job)), iter(jobs), monitor))
         else:
             # Bands of other types show how to code them only when all have been seen. Their
             # values wait in memory as long as there is room, else they are read once more.
-            survey = _Survey(read, room)
+            survey = Survey(read, room)
             waiting = list(run(survey, iter(jobs), monitor.part(0.0, 0.7)))[::-1]
             grids = tuple(grid or item.code_grid() for grid, item in zip(typed, survey.ranges))
-            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), monitor)
+            totals = Totals(grids, len(series))
+            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), totals.close, monitor)
             queue = (waiting.pop() for _ in range(len(waiting)))
             blocks = list(run(lambda raw: code(survey.whole(raw)), queue, monitor.part(0.7, 1.0)))
-        if not code.pixels:
-            raise SeriesError(
-                "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values"
-                f"{', EXTENT and AREA' if series.area else ''}."
-            )
+        totals.check_pixels(series)
         blocks.sort(key=lambda block: (block.scene, block.window.row, block.window.column))
         on_error.pop_all()
         return PixelStore(
@@ -102,9 +100,9 @@ def read_pixels(
             series.grid,
             len(series.scenes),
             grids,
-            code.statistics(),
-            code.scene_statistics(len(series)),
-            code.scene_quantiles(len(series)),
+            totals.statistics(),
+            totals.scene_statistics,
+            totals.scene_quantiles,
             code.saturated,
             read.left_out(),
             own=code_grids is None or grids == known,
@@ -185,7 +183,7 @@ class RawWindow:
     packed: np.ndarray | None
 
 
-class _Read:
+class WindowReader:
     """Reads a window of a scene and leaves out what does not count, on any thread."""
 
     def __init__(self, series: Series, windows: int) -> None:
@@ -199,10 +197,10 @@ class _Read:
         return RawWindow(job, [plane[valid] for plane in planes], np.packbits(valid))
 
 
-class _Survey:
+class Survey:
     """Reads windows to learn the bands' ranges, and keeps the values while there is room."""
 
-    def __init__(self, read: _Read, room: int) -> None:
+    def __init__(self, read: WindowReader, room: int) -> None:
         self._read, self._room = read, room
         self._lock = threading.Lock()
         self.ranges: list[ValueRange] = []
@@ -232,11 +230,40 @@ def _counter(dtype: np.dtype) -> CountCodes:
     return counting_kernel(dtype.name)
 
 
-class Coder:
-    """Codes windows on any thread, and keeps the exact statistics of each scene and of all.
+class Totals:
+    """The exact statistics of each scene and of all, from the scenes' tallies."""
 
-    ``windows`` says how many windows each scene has: with the last one its histograms go.
-    Raises Cancelled from the monitor while what counts is being compiled.
+    def __init__(self, grids: Sequence[CodeGrid], scenes: int) -> None:
+        self._grids, self._all = grids, CodeTally(grids)
+        nothing = SceneQuantiles.of(self._all.histograms, grids)
+        self.scene_statistics: list[tuple[CodeStatistics, ...] | None] = [None] * scenes
+        self.scene_quantiles: list[SceneQuantiles] = [nothing] * scenes
+
+    def close(self, rank: int, tally: CodeTally) -> None:
+        """Take the tally of a whole scene."""
+        self._all.merge(tally)
+        self.scene_quantiles[rank] = SceneQuantiles.of(tally.histograms, self._grids)
+        self.scene_statistics[rank] = tally.statistics() if tally.pixels else None
+
+    def check_pixels(self, series: Series) -> None:
+        """Raise SeriesError if no scene has a pixel."""
+        if not self._all.pixels:
+            raise SeriesError(
+                "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values"
+                f"{', EXTENT and AREA' if series.area else ''}."
+            )
+
+    def statistics(self) -> tuple[CodeStatistics, ...]:
+        """Return the statistics of each band over all scenes; there must be a pixel."""
+        return self._all.statistics()
+
+
+class Coder:
+    """Codes windows on any thread, and tallies each scene's codes.
+
+    ``windows`` says how many windows each scene has: with the last one, ``close`` is given its
+    rank and tally, by one thread at a time. Raises Cancelled from the monitor while what counts
+    is being compiled.
     """
 
     def __init__(
@@ -244,6 +271,7 @@ class Coder:
         grids: Sequence[CodeGrid],
         shelf: Shelf,
         windows: Mapping[int, int],
+        close: Callable[[int, CodeTally], None],
         monitor: Monitor,
     ) -> None:
         self._grids, self._dtype, self._shelf = grids, store_dtype(grids), shelf
@@ -251,9 +279,7 @@ class Coder:
         self._lock = threading.Lock()
         self._left = dict(windows)
         self._open: dict[int, CodeTally] = {}
-        self._closed: dict[int, tuple[CodeStatistics, ...]] = {}
-        self._quantiles: dict[int, SceneQuantiles] = {}
-        self._all = CodeTally(grids)
+        self._close = close
         self.saturated = [0] * len(grids)
 
     def __call__(self, raw: RawWindow) -> Block:
@@ -273,25 +299,5 @@ class Coder:
             self._left[rank] -= 1
             if not self._left[rank]:
                 del self._open[rank]
-                self._all.merge(scene)
-                self._quantiles[rank] = SceneQuantiles.of(scene.histograms, self._grids)
-                if scene.pixels:
-                    self._closed[rank] = scene.statistics()
+                self._close(rank, scene)
         return Block(rank, window, self._shelf.put(codes), raw.packed)
-
-    @property
-    def pixels(self) -> int:
-        """Number of valid pixels of all scenes."""
-        return self._all.pixels
-
-    def statistics(self) -> tuple[CodeStatistics, ...]:
-        """Return the statistics of each band over all scenes; there must be a pixel."""
-        return self._all.statistics()
-
-    def scene_quantiles(self, scenes: int) -> list[SceneQuantiles]:
-        """Return the quantiles of each scene."""
-        return [self._quantiles[rank] for rank in range(scenes)]
-
-    def scene_statistics(self, scenes: int) -> list[tuple[CodeStatistics, ...] | None]:
-        """Return the statistics of each band by scene, None for those without a pixel."""
-        return [self._closed.get(rank) for rank in range(scenes)]
