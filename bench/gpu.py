@@ -388,8 +388,8 @@ def whole_job(cupy: Any, pixels: int, rows: list[Row], peers: bool) -> None:
     for name, run in PEERS.items() if peers else ():
         try:
             each = run(cupy, blocks, start)
-        except ImportError as error:
-            print(f"{what:44} {name:22} is not here ({error})")
+        except Exception as error:  # not here, out of memory, of another interface: not our failure
+            print(f"{what:44} {name:22} did not run ({type(error).__name__}: {error})", flush=True)
             continue
         cupy.get_default_memory_pool().free_all_blocks()
         ratio = each * JOB_ITERATIONS / job

@@ -7,13 +7,19 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ..errors import EngineError
+from .cupy_kernels import KernelShape, compiled
 
 _OUT_OF_MEMORY = 2
 _INSUFFICIENT_DRIVER = 35
 _NO_DEVICE = 100
 _BUSY = {46: "another program has it for itself", 3: "it could not be started"}
 _HOW = "install the CuPy of your CUDA, for example with pip install cupy-cuda12x"
+
+_HOW_COMPILER = f"{_HOW}[ctk] (from CuPy 14 on), or add that CUDA's toolkit"
+_LEAST_SHAPE = KernelShape.of(1, 2, np.dtype(np.uint16))
 
 
 class CardMemoryError(Exception):
@@ -36,7 +42,7 @@ def trouble() -> str | None:
     try:
         cupy.cuda.nvrtc.getVersion()
     except Exception as error:  # the compiler of another CUDA, or none
-        return f"CuPy finds no compiler (NVRTC) of its CUDA ({_first_line(error)}): {_HOW}[ctk]"
+        return f"CuPy finds no compiler (NVRTC) of its CUDA ({_first_line(error)}): {_HOW_COMPILER}"
     for number in range(count):
         try:
             with cupy.cuda.Device(number):
@@ -44,6 +50,31 @@ def trouble() -> str | None:
         except Exception as error:
             reason = _BUSY.get(getattr(error, "status", 0), _first_line(error))
             return f"card {number} cannot be used now ({reason})"
+        why = _kernel_trouble(cupy, number)
+        if why is not None:
+            return why
+    return None
+
+
+def _kernel_trouble(cupy: Any, number: int) -> str | None:
+    """Return why not even the smallest kernels can be made for a card and loaded, or None.
+
+    The compiler may not know so old or so new a card, CuPy may miss CUDA's headers, or may not
+    write where it keeps what it compiled. CuPy remembers the kernels: asking again takes no time.
+    """
+    device = cupy.cuda.Device(number)
+    try:
+        with device:
+            compiled(cupy, _LEAST_SHAPE).get_function("assign_pixels")
+    except Exception as error:
+        reason = _first_line(error)
+        if getattr(error, "status", 0) == _OUT_OF_MEMORY:
+            return f"card {number} cannot be used now ({reason})"
+        return (
+            f"CuPy cannot make kernels for card {number}, of compute capability "
+            f"{device.compute_capability[:-1]}.{device.compute_capability[-1]} ({reason}): "
+            f"{_HOW_COMPILER}, of a version that knows this card"
+        )
     return None
 
 
@@ -84,7 +115,7 @@ def plainly(cupy: Any) -> Iterator[None]:
             f"The card reported an error ({_first_line(error)}): try again, or choose the engine "
             "numba or numpy."
         ) from error
-    except cupy.cuda.compiler.CompileException as error:
+    except (cupy.cuda.compiler.CompileException, cupy.cuda.nvrtc.NVRTCError) as error:
         raise EngineError(
             f"CuPy could not compile the kernels ({_first_line(error)}): {_HOW}, or choose the "
             "engine numba or numpy."

@@ -47,6 +47,10 @@ class CompileException(Exception):
     """Raised by NVRTC."""
 
 
+class NVRTCError(RuntimeError):
+    """Raised by NVRTC where it cannot even begin."""
+
+
 @functools.cache
 def shim(source: str, options: tuple[str, ...]) -> ctypes.CDLL:
     """Return the kernels compiled with these options."""
@@ -145,11 +149,13 @@ class RawModule:
     """Kernels of a source."""
 
     def __init__(self, fake: FakeCupy, code: str, options: tuple[str, ...]) -> None:
-        self._fake, self._library = fake, shim(code, options)
+        self._fake, self._code, self._options = fake, code, options
 
     def get_function(self, name: str) -> Callable[..., None]:
-        """Return a kernel, to be called as grid, block, arguments."""
-        function = getattr(self._library, f"run_{name}")
+        """Return a kernel, to be called as grid, block, arguments; CuPy compiles it here."""
+        if self._fake.compile_error is not None:
+            raise self._fake.compile_error
+        function = getattr(shim(self._code, self._options), f"run_{name}")
 
         def launch(grid: tuple[int], block: tuple[int], arguments: tuple[np.uint64, ...]) -> None:
             self._fake.launches += 1
@@ -191,6 +197,7 @@ class FakeCupy(ModuleType):
         self.launch_error: Callable[[int], Exception | None] = lambda number: None
         self.found_cards: Callable[[], int] = lambda: cards
         self.start_error: Exception | None = None
+        self.compile_error: Exception | None = None
         self.driver, self.memory = 12040, memory
         self._thread = threading.local()
         self._streams: dict[int, Stream] = {}
@@ -205,7 +212,7 @@ class FakeCupy(ModuleType):
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
             compiler=SimpleNamespace(CompileException=CompileException),
             driver=SimpleNamespace(CUDADriverError=StatusError),
-            nvrtc=SimpleNamespace(getVersion=lambda: (12, 4)),
+            nvrtc=SimpleNamespace(getVersion=lambda: (12, 4), NVRTCError=NVRTCError),
             runtime=SimpleNamespace(
                 CUDARuntimeError=StatusError,
                 getDeviceCount=lambda: self.found_cards(),
@@ -279,6 +286,8 @@ class FakeCupy(ModuleType):
 
 class Device:
     """A card, current within a with statement, which may be entered again."""
+
+    compute_capability = "61"
 
     def __init__(self, fake: FakeCupy, number: int) -> None:
         self._fake, self._number = fake, number

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import fake_cupy
 import numpy as np
@@ -20,7 +18,6 @@ from test_cupy_kernels import answer as backend_answer
 from test_cupy_kernels import assert_same, let_stay, problem
 from test_one_answer import Way, answer, series_values
 
-import iikmc
 from iikmc.core import Monitor, available_backends, cluster, errors, open_series
 from iikmc.core.backends import base, cupy_card, cupy_cards, cupy_found, cupy_kernels
 from iikmc.core.backends.base import CARD_PIXELS, open_backend, resolve_engine
@@ -153,6 +150,23 @@ def test_a_card_that_is_full_for_the_next_blocks_knows_nothing_of_the_last(cupy)
     backend.step(first.steps[0])
     cupy.refuse = lambda number: True
     assert_same(backend_answer(backend, second), backend_answer(NumpyBackend(1), second))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "error", [fake_cupy.CompileException("an error\nin a line"), fake_cupy.NVRTCError("too much")]
+)
+def test_a_kernel_that_cannot_be_compiled_is_said_in_a_sentence(error, cupy):
+    task = problem(4, 3, 8)
+    backend = CupyBackend(1)
+    backend.prepare(task.blocks, task.scenes, Monitor())
+    cupy.compile_error = error
+    with pytest.raises(
+        errors.EngineError, match=r"not compile the kernels \((an error|too much)\)"
+    ):
+        backend.step(task.steps[0])
+    backend.close()
+    error.__traceback__ = None
 
 
 @needs_compiler
@@ -312,6 +326,19 @@ def other_toolkit(monkeypatch: pytest.MonkeyPatch, fake: FakeCupy) -> None:
     monkeypatch.setattr(fake.cuda.nvrtc, "getVersion", fail)
 
 
+def no_kernels(error: Exception):
+    def change(monkeypatch: pytest.MonkeyPatch, fake: FakeCupy) -> None:
+        fake.compile_error = error
+
+    return change
+
+
+NO_HEADERS = RuntimeError("Failed to find CUDA headers. Please install CUDA toolkit headers.")
+TOO_OLD = fake_cupy.CompileException("nvrtc: error: invalid value for --gpu-architecture\n")
+TOO_NEW = StatusError(209, "CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available")
+NO_CACHE = PermissionError(13, "Permission denied", "/home/someone/.cupy")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -327,6 +354,11 @@ def other_toolkit(monkeypatch: pytest.MonkeyPatch, fake: FakeCupy) -> None:
             other_toolkit,
             r"no compiler \(NVRTC\) of its CUDA \(CuPy failed to load libnvrtc\.so\.12\)",
         ),
+        (no_kernels(NO_HEADERS), r"cannot make kernels for card 0.*CUDA headers.*cupy-cuda12x"),
+        (no_kernels(TOO_OLD), r"capability 6\.1 \(nvrtc: error: .*version that knows this card"),
+        (no_kernels(TOO_NEW), r"cannot make kernels for card 0.*CUDA_ERROR_NO_BINARY_FOR_GPU"),
+        (no_kernels(NO_CACHE), r"cannot make kernels for card 0.*Permission denied: '/home"),
+        (no_kernels(StatusError(2)), r"card 0 cannot be used now"),
     ],
 )
 def test_why_there_is_no_card_to_use_is_said_before_any_work(change, words, cupy, monkeypatch):
@@ -340,6 +372,7 @@ def test_why_there_is_no_card_to_use_is_said_before_any_work(change, words, cupy
     assert resolve_engine("auto", CARD_PIXELS) in ("numba", "numpy")
 
 
+@needs_compiler
 def test_auto_takes_the_card_for_series_large_enough(cupy):
     assert resolve_engine("auto", CARD_PIXELS) == "cupy"
     assert resolve_engine("auto", CARD_PIXELS - 1) != "cupy"
@@ -351,26 +384,6 @@ def test_auto_takes_the_card_for_series_large_enough(cupy):
 def test_a_small_series_does_not_wake_the_card(cupy, monkeypatch):
     monkeypatch.setattr(cupy_found, "trouble", lambda: pytest.fail("the card was looked at"))
     assert resolve_engine("auto", 1000) in base.ENGINES
-
-
-@needs_compiler
-def test_the_benchmark_checks_itself_without_rasterio():
-    """What runs on the machine with a card, with a CuPy without a card."""
-    code = (
-        "import sys\n"
-        "sys.path[:0] = sys.argv[1:3]\n"
-        "import fake_cupy\n"
-        "sys.modules['cupy'] = fake_cupy.FakeCupy()\n"
-        "import gpu\n"
-        "wrong = gpu.check(sys.modules['cupy'], True, None)\n"
-        "assert not {'rasterio', 'numba', 'qgis'} & set(sys.modules)\n"
-        "sys.exit(wrong)"
-    )
-    folders = [str(Path(__file__).parent), str(Path(iikmc.__file__).parent / "bench")]
-    done = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("same bits") == 8 and "every bit is NumPy's" in done.stdout
-    assert "0 of 2 blocks stay" in done.stdout and "2 of 2 blocks stay" in done.stdout
 
 
 def test_no_pixels_at_all_are_no_trouble(cupy):

@@ -15,6 +15,8 @@ import pytest
 from iikmc.core.backends.cupy_kernels import SOURCE, KernelShape
 
 ARCHITECTURES = ("60", "75", "80", "90")
+OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
+"""Options that CuPy adds to those it is given."""
 
 
 def nvrtc_paths() -> list[str]:
@@ -52,7 +54,9 @@ pytestmark = pytest.mark.skipif(NVRTC is None, reason="NVIDIA's compiler NVRTC w
 
 def compiled(shape: KernelShape, architecture: str) -> tuple[int, str]:
     """Compile the kernels to machine code; return the compiler's status and log."""
-    options = [*shape.options(), f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"]
+    options = [
+        *shape.options(), *OF_CUPY, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"
+    ]  # fmt: skip
     program = ctypes.c_void_p()
     source = SOURCE.read_bytes()
     assert not NVRTC.nvrtcCreateProgram(ctypes.byref(program), source, b"kernels.cu", 0, None, None)
@@ -91,7 +95,11 @@ def test_nvrtc_compiles_the_kernels(bands, classes, dtype, architecture):
         assert spilt and not any(map(int, spilt)), log
 
 
-def test_a_kernel_with_a_mistake_is_not_taken():
-    shape = KernelShape.of(6, 8, np.dtype("u2")).but(chunk=1 << 15)
+@pytest.mark.parametrize(
+    ("dtype", "change", "words"),
+    [("u2", {"chunk": 1 << 15}, "could pass 2^31"), ("i4", {"pixels": 8}, "aligned to")],
+)
+def test_a_kernel_with_a_mistake_is_not_taken(dtype, change, words):
+    shape = KernelShape.of(6, 8, np.dtype(dtype)).but(**change)
     status, log = compiled(shape, supported()[-1])
-    assert status and "could pass 2^31" in log
+    assert status and words in log

@@ -223,8 +223,10 @@ def test_when_the_number_of_classes_changes_labels_and_sums_begin_anew(cupy, mon
     assert_same(replace(found, partials=found.partials[2:], labels=found.labels[2:]), expected)
 
 
-@pytest.mark.parametrize("pixels", [1, 2, 4, 8])
-@pytest.mark.parametrize("grid", [UINT16, INT32], ids=["uint16", "int32"])
+@pytest.mark.parametrize(
+    ("pixels", "grid"),
+    [(1, UINT16), (2, UINT16), (4, UINT16), (8, UINT16), (1, INT32), (2, INT32), (4, INT32)],
+)
 def test_however_many_pixels_a_thread_scores_at_a_time(pixels, grid, cupy, monkeypatch):
     task = problem(pixels, 6, 8, grid)
     of = KernelShape.of

@@ -3,10 +3,17 @@
 // A kernel's source is included after this header and becomes ordinary functions. Threads are
 // contexts of one system thread, so what is atomic on a card is plain here, and every run is the
 // same. Odd blocks run their threads from the last to the first, so that reading what another
-// thread has yet to write shows.
+// thread has yet to write shows. With REAL_THREADS they are threads of the system, for sanitizers:
+// those see what two of them touch without an atomic operation or a barrier between.
 #pragma once
 
+#ifdef REAL_THREADS
+#include <pthread.h>
+
+#include <thread>
+#else
 #include <ucontext.h>
+#endif
 
 #include <cmath>
 #include <cstring>
@@ -16,7 +23,12 @@ struct Index {
     unsigned x;
 };
 
-static Index threadIdx, blockIdx, blockDim;
+#ifdef REAL_THREADS
+static thread_local Index threadIdx;
+#else
+static Index threadIdx;
+#endif
+static Index blockIdx, blockDim;
 
 #define __global__
 #define __device__
@@ -24,6 +36,41 @@ static Index threadIdx, blockIdx, blockDim;
 #define __noinline__
 #define __launch_bounds__(...)
 #define __shared__ static
+
+#ifdef REAL_THREADS
+
+namespace cuda_shim {
+
+static pthread_barrier_t barrier;
+
+// Run a kernel, as `call`, on a grid of thread blocks, one after the other.
+inline void launch(unsigned blocks, unsigned threads, void (*call)())
+{
+    blockDim.x = threads;
+    pthread_barrier_init(&barrier, nullptr, threads);
+    for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
+        std::vector<std::thread> running;
+        for (unsigned number = 0; number < threads; ++number)
+            running.emplace_back([call, number] {
+                threadIdx.x = number;
+                call();
+            });
+        for (std::thread &thread : running)
+            thread.join();
+    }
+    pthread_barrier_destroy(&barrier);
+}
+
+}  // namespace cuda_shim
+
+inline void __syncthreads() { pthread_barrier_wait(&cuda_shim::barrier); }
+
+template <typename Number> inline Number atomicAdd(Number *place, Number value)
+{
+    return __atomic_fetch_add(place, value, __ATOMIC_RELAXED);
+}
+
+#else
 
 namespace cuda_shim {
 
@@ -95,6 +142,8 @@ template <typename Number> inline Number atomicAdd(Number *place, Number value)
         cuda_shim::overflowed = true;
     return before;
 }
+
+#endif
 
 template <typename To, typename From> inline To same_bits(From value)
 {
