@@ -150,6 +150,7 @@ class ApplyModel(IikmcAlgorithm):
                 engine=job.run.engine,
                 threads=job.run.threads,
                 memory_mb=job.run.memory_mb,
+                client=job.run.scheduler,
                 monitor=monitor.part(0.0, 0.95),
             )
             write_styles(scenes, job.model, monitor.part(0.95, 1.0))

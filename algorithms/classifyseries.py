@@ -59,7 +59,7 @@ class _Job:
 
     def stage(self, outputs: StagedOutputs) -> tuple[Path | None, Path | None]:
         """Return where to write model and report; raises OutputError."""
-        files = {"MODEL": self.model, "REPORT": self.report}
+        files = {"MODEL": self.model, "REPORT": self.report, "CHECKPOINT": self.fit.checkpoint}
         check_apart(self.inputs.files(), files, self.folder)
         outputs.folder(self.folder)
         model, report = (outputs.file(path) if path else None for path in (self.model, self.report))
@@ -133,6 +133,7 @@ class ClassifySeries(IikmcAlgorithm):
                 engine=job.fit.run.engine,
                 threads=job.fit.run.threads,
                 memory_mb=job.fit.run.memory_mb,
+                client=job.fit.run.scheduler,
                 monitor=monitor.part(0.8, 0.95),
             )
             write_styles(scenes, model, monitor.part(0.95, 0.97))

@@ -38,7 +38,8 @@ class _Job:
 
     def stage(self, outputs: StagedOutputs) -> tuple[Path, Path | None]:
         """Return where to write model and report; raises OutputError."""
-        check_apart(self.inputs.files(), {"MODEL": self.model, "REPORT": self.report})
+        files = {"MODEL": self.model, "REPORT": self.report, "CHECKPOINT": self.fit.checkpoint}
+        check_apart(self.inputs.files(), files)
         return outputs.file(self.model), outputs.file(self.report) if self.report else None
 
 
@@ -104,6 +105,7 @@ class FitModel(IikmcAlgorithm):
                     series,
                     engine=job.fit.run.engine,
                     threads=job.fit.run.threads,
+                    client=job.fit.run.scheduler,
                     monitor=monitor.part(0.95, 0.98),
                 )
                 title = styling.series_name(scenes, len(model.names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qgis.core import (
@@ -13,6 +14,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
+from ..core.checkpoint import Checkpoint
 from ..core.cluster import cluster
 from ..core.errors import ParameterError
 from ..core.harmonisation import Harmonise
@@ -47,6 +49,7 @@ class FitOptions:
     temporal: Temporal
     temporal_strength: float
     seed: int
+    checkpoint: Path | None
     run: RunOptions
 
     def check(self, series: Series) -> None:
@@ -73,6 +76,8 @@ class FitOptions:
         series.rank_of(plan.harmonise_reference)
         if self.start is not None:
             self.start.check_series(series)
+        if self.checkpoint is not None:
+            Checkpoint.open(self.checkpoint, plan, series)
 
     def fit(self, series: Series, monitor: Monitor) -> ClassModel:
         """Return the model of a series."""
@@ -95,13 +100,15 @@ class FitOptions:
             engine=self.run.engine,
             threads=self.run.threads,
             memory_mb=self.run.memory_mb,
+            client=self.run.scheduler,
             seed=self.seed,
+            checkpoint=self.checkpoint,
             monitor=monitor,
         )
 
 
 def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
-    """Declare HARMONISE and CLASSES and, as advanced ones, SCALING and INIT to SEED."""
+    """Declare HARMONISE, CLASSES, TEMPORAL and, as advanced ones, SCALING to CHECKPOINT."""
     integer = QgsProcessingParameterNumber.Type.Integer
     real = QgsProcessingParameterNumber.Type.Double
     algorithm.add(
@@ -291,6 +298,22 @@ def add_fit_parameters(algorithm: IikmcAlgorithm) -> None:
         tr("How much the dates before and after count against what a date itself shows."),
         advanced=True,
     )
+    algorithm.add(
+        QgsProcessingParameterFile(
+            "CHECKPOINT",
+            tr("Checkpoint: go on from here, save here"),
+            optional=True,
+            fileFilter=tr("Checkpoint (*.json)") + ";;" + tr("All files (*)"),
+        ),
+        tr(
+            "A file in which the fit is saved after each iteration; it need not be there yet. A "
+            "run that was cancelled or cut off goes on from it when it is started again with the "
+            "same scenes and settings, and ends with the same classes; engine, threads and memory "
+            "may be others. It stays when the run is done: the same run then goes straight to the "
+            "last assignment. Delete it, or name another, to start anew."
+        ),
+        advanced=True,
+    )
 
 
 def take_fit(
@@ -305,6 +328,7 @@ def take_fit(
         return algorithm.parameterAsInt(parameters, key, context)
 
     reference = algorithm.parameterAsString(parameters, "HARMONISE_REFERENCE", context)
+    checkpoint = algorithm.parameterAsFile(parameters, "CHECKPOINT", context)
     init = tuple(Init)[choice("INIT")]
     start = None
     if init is Init.MODEL:
@@ -329,5 +353,6 @@ def take_fit(
         temporal=tuple(Temporal)[choice("TEMPORAL")],
         temporal_strength=algorithm.parameterAsDouble(parameters, "TEMPORAL_STRENGTH", context),
         seed=number("SEED"),
+        checkpoint=Path(checkpoint) if checkpoint else None,
         run=take_run(algorithm, parameters, context),
     )

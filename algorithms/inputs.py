@@ -26,9 +26,10 @@ from ..core.dates import parse_iso_list
 from ..core.errors import RasterError
 from ..core.masks import MaskKind
 from ..core.model import ClassModel
+from ..core.opening import open_series
 from ..core.places import Area, Extent
 from ..core.placing import GridRule
-from ..core.series import Series, open_series
+from ..core.series import Series
 from .base import IikmcAlgorithm, enum_parameter, tr
 from .places import add_place_parameters, take_area, take_extent
 

@@ -1,4 +1,4 @@
-"""What a run may use: engine, threads and memory, none of which changes a result."""
+"""What a run may use: engine, cluster, threads and memory, none of which changes a result."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
 )
 
 from ..core.backends.base import ENGINES, resolve_engine
@@ -19,21 +20,22 @@ from .base import IikmcAlgorithm, enum_parameter, tr
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What ENGINE, THREADS and MEMORY_MB say."""
+    """What ENGINE, SCHEDULER, THREADS and MEMORY_MB say."""
 
     engine: str
+    scheduler: str | None
     threads: int
     memory_mb: int
 
     def check(self) -> None:
         """Raise EngineError or ParameterError where a run would."""
-        resolve_engine(self.engine)
+        resolve_engine(self.engine, client=self.scheduler)
         thread_count(self.threads)
         memory_limit(self.memory_mb)
 
 
 def add_run_parameters(algorithm: IikmcAlgorithm) -> None:
-    """Declare ENGINE, THREADS and MEMORY_MB."""
+    """Declare ENGINE, SCHEDULER, THREADS and MEMORY_MB."""
     integer = QgsProcessingParameterNumber.Type.Integer
     algorithm.add(
         enum_parameter(
@@ -44,10 +46,21 @@ def add_run_parameters(algorithm: IikmcAlgorithm) -> None:
                 tr("NumPy"),
                 tr("Numba"),
                 tr("CuPy: NVIDIA GPU"),
-                tr("Dask (not in this version)"),
+                tr("Dask: a cluster"),
             ],
         ),
         tr("What does the arithmetic. All give exactly the same classes."),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterString(
+            "SCHEDULER", tr("Dask scheduler"), defaultValue="", optional=True
+        ),
+        tr(
+            "Address of a Dask scheduler, such as tcp://192.0.2.1:8786, or the file that it wrote. "
+            "Its workers read the scenes and write the layers, so paths have to mean the same "
+            "there. Empty, with the engine Dask: threads of this computer."
+        ),
         advanced=True,
     )
     algorithm.add(
@@ -61,7 +74,8 @@ def add_run_parameters(algorithm: IikmcAlgorithm) -> None:
         ),
         tr(
             "Pixels beyond it go to a scratch file in the temporary folder, which is slower but "
-            "gives the same classes; 0: half of the memory that is free."
+            "gives the same classes; 0: half of the memory that is free. On a cluster: of each "
+            "worker."
         ),
         advanced=True,
     )
@@ -73,6 +87,7 @@ def take_run(
     """Return what a run may use as plain data."""
     return RunOptions(
         engine=ENGINES[algorithm.parameterAsEnum(parameters, "ENGINE", context)],
+        scheduler=algorithm.parameterAsString(parameters, "SCHEDULER", context).strip() or None,
         threads=algorithm.parameterAsInt(parameters, "THREADS", context),
         memory_mb=algorithm.parameterAsInt(parameters, "MEMORY_MB", context),
     )

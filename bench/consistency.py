@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from consistency_cost import costs
+from consistency_left_out import left_out_dates
 from consistency_plots import draw_maps, draw_scores
 from consistency_series import COVERS, KnownSeries, make_known_series
 
-from iikmc.core import cluster, open_series
+from iikmc.core import Series, cluster, open_series
 from iikmc.core.interpret.assignment import best_matching
 from iikmc.core.interpret.consistency import (
     adjusted_rand,
@@ -50,9 +52,9 @@ class Scenes:
         """Return the classes, uint8 (dates, rows, columns), of a model of some of the dates."""
         every = range(len(self.paths))
         with tempfile.TemporaryDirectory() as folder:
-            with self._open(every if ranks is None else ranks) as series:
+            with self.open(every if ranks is None else ranks) as series:
                 model = cluster(series, classes=self.classes, init=self.init, **options)
-            with self._open(every) as series:
+            with self.open(every) as series:
                 paths = model.classify(series, folder)
             return np.array([_read(path) for path in paths])
 
@@ -60,7 +62,7 @@ class Scenes:
         """Return the classes of each date's own model."""
         found = []
         for rank in range(len(self.paths)):
-            with tempfile.TemporaryDirectory() as folder, self._open([rank]) as series:
+            with tempfile.TemporaryDirectory() as folder, self.open([rank]) as series:
                 model = cluster(series, classes=self.classes, init=self.init, order="seeded")
                 found.append(_read(model.classify(series, folder)[0]))
         return np.array(found)
@@ -69,7 +71,7 @@ class Scenes:
         """Return them, numbered by brightness."""
         found = []
         for rank in range(len(self.paths)):
-            with tempfile.TemporaryDirectory() as folder, self._open([rank]) as series:
+            with tempfile.TemporaryDirectory() as folder, self.open([rank]) as series:
                 model = cluster(series, classes=self.classes, init=self.init)
                 found.append(_read(model.classify(series, folder)[0]))
         return np.array(found)
@@ -82,7 +84,8 @@ class Scenes:
             found[rank] = np.append(0, best_matching(table) + 1).astype(np.uint8)[found[rank]]
         return found
 
-    def _open(self, ranks: Sequence[int]):
+    def open(self, ranks: Sequence[int]) -> Series:
+        """Open the scenes of some ranks."""
         if self.masks is None:
             return open_series([self.paths[rank] for rank in ranks])
         return open_series(
@@ -108,6 +111,9 @@ WAYS: dict[str, Callable[[Scenes], np.ndarray]] = {
         harmonise="standardise", temporal="markov"
     ),
     "invariant + temporal": lambda scenes: scenes.labels(harmonise="invariant", temporal="markov"),
+    "standardise + temporal, strength 2": lambda scenes: scenes.labels(
+        harmonise="standardise", temporal="markov", temporal_strength=2.0
+    ),
     "standardise, z-score + temporal": lambda scenes: scenes.labels(
         harmonise="standardise", scaling="zscore", temporal="markov"
     ),
@@ -242,6 +248,14 @@ def main() -> None:
         shutil.rmtree(place)
         content[name] = [asdict(outcome) for outcome in outcomes]
         draw_scores(folder / f"{name.replace(', ', '-').replace(' ', '-')}.png", name, outcomes)
+    print("\nDates left out of the fit: share of pixels that have the class they have in it")
+    left_out = left_out_dates(scenes.paths, scenes.open, scenes.masks, scenes.classes)
+    print(*left_out, sep="\n", flush=True)
+    print("\nSeconds, times those of a plain run; the same with as many iterations")
+    cost = costs()
+    print(*cost, sep="\n")
+    content["left out"] = [asdict(item) for item in left_out]
+    content["cost"] = [asdict(item) for item in cost]
     (folder / "consistency.json").write_text(json.dumps(content, indent=1) + "\n")
     print(f"\nkept in {folder}")
 

@@ -9,7 +9,8 @@ from .backends.base import available_backends
 from .cluster import cluster
 from .model import ClassModel
 from .monitor import Monitor
-from .series import Scene, Series, open_series
+from .opening import open_series
+from .series import Scene, Series
 
 if TYPE_CHECKING:
     from .estimator import InterImageKMeans

@@ -8,8 +8,9 @@ from typing import Any
 
 from .errors import BandError
 from .model import ClassModel
+from .opening import open_series
 from .raster import describe
-from .series import Series, open_series
+from .series import Series
 
 
 def open_for(
@@ -19,7 +20,7 @@ def open_for(
     bands: Sequence[int | str] | None = None,
     **reading: Any,
 ) -> Series:
-    """Describe scenes that a model is to classify; see :func:`~.series.open_series`.
+    """Describe scenes that a model is to classify; see :func:`~.opening.open_series`.
 
     Without ``bands``, those called like the model's are taken, in the model's order. Where a
     scene has no such names, its bands are taken by number, as many as the model has, unless

@@ -23,14 +23,20 @@ class ClassAreas:
         if grid.geographic and self._row_hectares is not None:
             self._rows = np.zeros((grid.height, classes + 1), np.int64)
 
+    @property
+    def by_row(self) -> bool:
+        """Whether pixels have to be counted by row."""
+        return self._rows is not None
+
     def add(self, window: Window, labels: np.ndarray) -> None:
         """Count labels (height, width), 0 for nodata, of a window."""
-        if self._rows is None:
-            return
-        columns = self._classes + 1
-        keys = labels + columns * np.arange(window.height)[:, None]
-        counts = np.bincount(keys.reshape(-1), minlength=columns * window.height)
-        self._rows[window.row : window.row + window.height] += counts.reshape(-1, columns)
+        if self.by_row:
+            self.add_rows(window.row, row_counts(labels, self._classes))
+
+    def add_rows(self, first: int, counts: np.ndarray) -> None:
+        """Add :func:`row_counts` of rows from ``first`` on."""
+        assert self._rows is not None
+        self._rows[first : first + len(counts)] += counts
 
     def hectares(self, class_pixels: np.ndarray) -> np.ndarray | None:
         """Return the hectares of each class, float64 (classes,), from its pixels in the scene.
@@ -43,3 +49,11 @@ class ClassAreas:
             return class_pixels * float(self._row_hectares[0])
         areas = self._rows[:, 1:] * self._row_hectares[:, None]
         return np.array([math.fsum(column) for column in areas.T.tolist()])
+
+
+def row_counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Count labels (height, width), 0 for nodata, by row: int64 (height, classes + 1)."""
+    columns = classes + 1
+    keys = labels + columns * np.arange(len(labels))[:, None]
+    counts = np.bincount(keys.reshape(-1), minlength=columns * len(labels))
+    return counts.reshape(-1, columns)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +16,19 @@ from .areas import ClassAreas
 from .backends.base import open_backend, resolve_engine
 from .errors import Cancelled, OutputError
 from .files import StagedOutputs
+from .grid import Grid
 from .harmonise import tell_fallbacks
 from .model import ClassModel
 from .monitor import Monitor
-from .nearness import nearness
 from .parallel import ordered_map, thread_count
 from .pixels import Block, Labelled, PixelStore
-from .raster import LabelWriter
-from .raster.values import ValueWriter
+from .scene_rasters import Measure, SceneRasters, Tile
 from .scene_space import SceneSpace
-from .series import Series
+from .series import Scene, Series
 from .smoothing import transition_costs
-from .timelines import smoothed
+from .timelines import Evidence, smoothed
 
 SUFFIX = "_classes.tif"
-_MEASURES = ("distance", "margin")
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,29 @@ class ClassifiedScene:
     margin: Path | None = None
 
 
+@dataclass(frozen=True)
+class SceneTargets:
+    """A scene's rasters: ``paths`` are where they will be, by what they hold, ``rasters`` where
+    they are until then."""
+
+    name: str
+    paths: dict[str, Path]
+    rasters: SceneRasters
+
+    def written(self, class_pixels: np.ndarray, hectares: np.ndarray | None) -> ClassifiedScene:
+        """Return the scene once its rasters are there."""
+        return ClassifiedScene(
+            name=self.name,
+            date=self.rasters.date,
+            path=self.paths["classes"],
+            staged=Path(self.rasters.paths["classes"]),
+            class_pixels=class_pixels,
+            hectares=hectares,
+            distance=self.paths.get("distance"),
+            margin=self.paths.get("margin"),
+        )
+
+
 def classify(
     model: ClassModel,
     series: Series,
@@ -80,6 +101,7 @@ def classify(
     engine: str = "auto",
     threads: int | None = None,
     memory_mb: int | None = None,
+    client: object = None,
     monitor: Monitor | None = None,
 ) -> list[ClassifiedScene]:
     """Write a raster of class numbers for each scene, oldest first, and its measures.
@@ -91,7 +113,7 @@ def classify(
     """
     monitor = monitor or Monitor()
     model.check_series(series)
-    name, workers = resolve_engine(engine, series.most_pixels), thread_count(threads)
+    name, workers = resolve_engine(engine, series.most_pixels, client), thread_count(threads)
     monitor.message(f"Classifying {len(series)} scenes with the engine {name}.")
     check_inputs_stay(series, folders)
     for folder in (folders.labels, folders.distance, folders.margin):
@@ -99,23 +121,36 @@ def classify(
             outputs.folder(folder)
     reading = monitor.part(0.0, 0.3)
     store = series.pixels(
-        code_grids=model.space.code_grids, threads=workers, memory_mb=memory_mb, monitor=reading
+        code_grids=model.space.code_grids,
+        threads=workers,
+        memory_mb=memory_mb,
+        engine=name,
+        client=client,
+        monitor=reading,
     )
     store.warn_saturated(series.band_names, monitor)
     space = scene_space(model, series, store, workers, monitor)
     labelled = _labelled(model, space, store, name, workers, monitor)
     if model.transitions is not None:
         monitor.message("Smoothing along the dates.")
-        labelled = smoothed(
-            store,
-            labelled,
-            model.fit.inertia / max(model.fit.valid_pixels, 1),
-            transition_costs(model.transitions, model.fit.settings.temporal_strength),
-            workers,
-            monitor.part(0.3, 0.4),
-        )
-    write = _SceneWriter(model, space, series, store, labelled, folders, outputs)
+        inertia = model.fit.inertia / max(model.fit.valid_pixels, 1)
+        costs = transition_costs(model.transitions, model.fit.settings.temporal_strength)
+        smoothing = monitor.part(0.3, 0.4)
+        if store.link is not None:
+            from .workers import writing as by_workers  # only where Dask is
+
+            labelled = by_workers.smoothed(store, labelled, inertia, costs, smoothing)
+        else:
+            evidence = Evidence(labelled.scores, inertia)
+            labelled = smoothed(store, labelled, evidence, costs, workers, smoothing)
+    targets = [_targets(scene, model, series.grid, folders, outputs) for scene in series.scenes]
+    measure = Measure(space, model.centres, targets[0].rasters.kinds)
     writing = monitor.part(0.4, 1.0)
+    if store.link is not None:
+        from .workers.writing import write_scenes  # only where Dask is
+
+        return write_scenes(store, series, labelled, targets, measure, writing)
+    write = _SceneWriter(targets, store, labelled, measure)
     with ThreadPoolExecutor(workers) as pool:
         return list(
             ordered_map(
@@ -128,6 +163,14 @@ def classify(
                 poll=lambda: writing.progress(write.share()),
             )
         )
+
+
+def _targets(
+    scene: Scene, model: ClassModel, grid: Grid, folders: Folders, outputs: StagedOutputs
+) -> SceneTargets:
+    paths = folders.targets(scene.name)
+    staged = {kind: outputs.file(path) for kind, path in paths.items()}
+    return SceneTargets(scene.name, paths, SceneRasters(staged, grid, model.classes, scene.date))
 
 
 def scene_space(
@@ -165,7 +208,7 @@ def _labelled(
     if known is not None:
         return known
     store.forget_labels()
-    backend = open_backend(engine, threads)
+    backend = open_backend(engine, threads, store.link)
     try:
         backend.prepare(store.blocks, store.scene_count, monitor)
         return store.keep_labels(scores, backend, backend.step(scores))
@@ -174,23 +217,34 @@ def _labelled(
 
 
 def fitted_scenes(
-    model: ClassModel, series: Series, *, engine: str, threads: int | None, monitor: Monitor
+    model: ClassModel,
+    series: Series,
+    *,
+    engine: str,
+    threads: int | None,
+    client: object = None,
+    monitor: Monitor,
 ) -> list[ClassifiedScene]:
     """Return what a model's classes are in the scenes of a series, without writing rasters."""
-    store = series.pixels(code_grids=model.space.code_grids, threads=threads, monitor=monitor)
-    space = scene_space(model, series, store, thread_count(threads), monitor)
-    labelled = _labelled(
-        model,
-        space,
-        store,
-        resolve_engine(engine, series.most_pixels),
-        thread_count(threads),
-        monitor,
+    name, workers = resolve_engine(engine, series.most_pixels, client), thread_count(threads)
+    store = series.pixels(
+        code_grids=model.space.code_grids,
+        threads=workers,
+        engine=name,
+        client=client,
+        monitor=monitor,
     )
-    areas = [ClassAreas(series.grid, len(model.centres)) for _ in series.scenes]
-    for block, labels in zip(store.blocks, labelled.labels):
-        monitor.check()
-        areas[block.scene].add(block.window, block.spread(labels + np.uint8(1)))
+    space = scene_space(model, series, store, workers, monitor)
+    labelled = _labelled(model, space, store, name, workers, monitor)
+    if store.link is not None:
+        from .workers.writing import scene_areas  # only where Dask is
+
+        areas = scene_areas(store, series, labelled, monitor)
+    else:
+        areas = [ClassAreas(series.grid, len(model.centres)) for _ in series.scenes]
+        for block, labels in zip(store.blocks, labelled.labels):
+            monitor.check()
+            areas[block.scene].add(block.window, block.spread(labels + np.uint8(1)))
     return [
         ClassifiedScene(scene.name, scene.date, None, None, counts, area.hectares(counts))
         for scene, counts, area in zip(series.scenes, labelled.partials.counts, areas)
@@ -226,21 +280,16 @@ class _SceneWriter:
 
     def __init__(
         self,
-        model: ClassModel,
-        space: SceneSpace,
-        series: Series,
+        targets: Sequence[SceneTargets],
         store: PixelStore,
         labelled: Labelled,
-        folders: Folders,
-        outputs: StagedOutputs,
+        measure: Measure,
     ) -> None:
-        self._model, self._space, self._series = model, space, series
-        self._labelled = labelled
-        self._grid, self._folders, self._outputs = store.grid, folders, outputs
-        self._blocks: list[list[tuple[int, Block]]] = [[] for _ in series.scenes]
+        self._targets, self._labelled, self._measure = targets, labelled, measure
+        self._blocks: list[list[tuple[int, Block]]] = [[] for _ in targets]
         for index, block in enumerate(store.blocks):
             self._blocks[block.scene].append((index, block))
-        self._written = [0] * len(series)
+        self._written = [0] * len(targets)
         self.stop = threading.Event()
 
     def share(self) -> float:
@@ -248,42 +297,17 @@ class _SceneWriter:
         return sum(self._written) / sum(len(blocks) for blocks in self._blocks)
 
     def __call__(self, rank: int) -> ClassifiedScene:
-        scene = self._series.scenes[rank]
-        targets = self._folders.targets(scene.name)
-        staged = {kind: self._outputs.file(path) for kind, path in targets.items()}
-        areas = ClassAreas(self._grid, len(self._model.centres))
-        classes = LabelWriter(staged["classes"], self._grid, self._model.classes, scene.date)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(classes)
-            measures = [
-                (row, stack.enter_context(self._measure_writer(staged[kind], kind, scene.date)))
-                for row, kind in enumerate(_MEASURES)
-                if kind in staged
-            ]
-            for index, block in self._blocks[rank]:
-                if self.stop.is_set():
-                    raise Cancelled(f"Writing '{targets['classes'].name}' was stopped.")
-                labels = block.spread(self._labelled.labels[index] + np.uint8(1))
-                classes.write(block.window, labels)
-                areas.add(block.window, labels)
-                if measures:
-                    found = nearness(self._space, self._model.centres, block)
-                    for row, writer in measures:
-                        writer.write(block.window, block.spread(found[row], np.nan))
-                self._written[rank] += 1
+        target = self._targets[rank]
         counts = self._labelled.partials.counts[rank]
-        return ClassifiedScene(
-            name=scene.name,
-            date=scene.date,
-            path=targets["classes"],
-            staged=staged["classes"],
-            class_pixels=counts,
-            hectares=areas.hectares(counts),
-            distance=targets.get("distance"),
-            margin=targets.get("margin"),
-        )
 
-    def _measure_writer(self, path: Path, kind: str, date: dt.date) -> ValueWriter:
-        return ValueWriter(
-            path, self._grid, dtype="float32", nodata=np.nan, bands=[kind], date=date
-        )
+        def check() -> None:
+            if self.stop.is_set():
+                raise Cancelled(f"Writing '{target.paths['classes'].name}' was stopped.")
+
+        return target.written(counts, target.rasters.write(self._tiles(rank), counts, check))
+
+    def _tiles(self, rank: int) -> Iterator[Tile]:
+        measure = self._measure if self._measure.kinds else None
+        for index, block in self._blocks[rank]:
+            yield Tile.of(block, self._labelled.labels[index], measure)
+            self._written[rank] += 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .backends.base import open_backend, resolve_engine
-from .errors import refuse_unbuilt
+from .checkpoint import Checkpoint
 from .harmonisation import Harmonise
 from .harmonise import Harmonised, tell_fallbacks
 from .harmonise import harmonise as harmonise_dates
@@ -27,7 +28,7 @@ from .scores import FeatureSpace
 from .seeding import check_distinct, kmeans_plus_plus, minmax_midpoints, smallest_spectra
 from .series import Series
 from .strategies import run_strategy
-from .timelines import transitions
+from .timelines import Evidence, transitions
 
 
 def cluster(
@@ -52,7 +53,7 @@ def cluster(
     memory_mb: int | None = None,
     seed: int = 0,
     client: object | None = None,
-    checkpoint: object | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     monitor: Monitor | None = None,
 ) -> ClassModel:
     """Cluster all valid pixels of a series together (inter-image k-means).
@@ -98,22 +99,29 @@ def cluster(
         A date of the series (ISO) that the others are brought to; None: their own median.
     temporal, temporal_strength
         markov: when the model classifies a series, labels are smoothed along each pixel's dates
-        (hidden Markov model; transitions counted in this series, taken so many times): single
+        (hidden Markov model; transitions learnt in this series, taken so many times): single
         flips go, lasting changes stay.
-    client, checkpoint
-        Not available in this version, but for their defaults.
+    client
+        For the engine dask: a distributed.Client, a scheduler's address or the file that it wrote;
+        None: threads of this process. Workers read the files themselves and keep the pixels.
+    checkpoint
+        A file in which the fit is saved after each iteration. Where it is there already, the fit
+        goes on from it, with the bits it would have had; with other parameters (but for engine,
+        threads, memory_mb and client) or another series it is refused. It stays when the fit is
+        done, so that the same call then only assigns the pixels.
 
     Raises
     ------
     ParameterError, ModelError, EngineError
         Before any pixel is read; ParameterError also where the series has fewer distinct
-        spectra than classes.
+        spectra than classes, or where its pixels are not those of the checkpoint.
+    OutputError
+        The checkpoint, or a scratch file, cannot be written.
     SeriesError, RasterError
         No pixel is valid; a file breaks.
     Cancelled
         The monitor said so.
     """
-    refuse_unbuilt(client=client, checkpoint=checkpoint)
     plan = FitPlan.of(
         classes=classes,
         init=init,
@@ -135,8 +143,9 @@ def cluster(
     reference = series.rank_of(plan.harmonise_reference)
     if isinstance(plan.start, ClassModel):
         plan.start.check_series(series)
-    backend_name = resolve_engine(engine, series.most_pixels)
+    backend_name = resolve_engine(engine, series.most_pixels, client)
     workers = thread_count(threads)
+    kept = Checkpoint.open(checkpoint, plan, series) if checkpoint is not None else None
     monitor = monitor or Monitor()
     clock = _Clock()
 
@@ -145,19 +154,27 @@ def cluster(
         monitor.message("With the Python package numba this would be many times faster.")
     grids = plan.start.space.code_grids if isinstance(plan.start, ClassModel) else None
     store = series.pixels(
-        code_grids=grids, threads=workers, memory_mb=memory_mb, monitor=monitor.part(0.0, 0.4)
+        code_grids=grids,
+        threads=workers,
+        memory_mb=memory_mb,
+        engine=backend_name,
+        client=client,
+        monitor=monitor.part(0.0, 0.4),
     )
     clock.lap("reading")
+    if kept is not None:
+        kept.check_pixels(series, store, monitor)
     store.warn_saturated(series.band_names, monitor)
     harmonised = _harmonised(plan, series, store, reference, workers, monitor)
-    space, start, sample = _seeds(plan, store, harmonised, monitor)
+    begun = kept.begun.loop.result.centres if kept is not None and kept.begun else None
+    space, start, sample = _seeds(plan, store, harmonised, begun, monitor)
     clock.lap("seeding")
 
     store.forget_labels()
-    backend = open_backend(backend_name, workers)
+    backend = open_backend(backend_name, workers, store.link)
     try:
         fitted = run_strategy(
-            plan, backend, store, space, start, sample, workers, monitor.part(0.4, 0.95)
+            plan, backend, store, space, start, sample, workers, monitor.part(0.4, 0.95), kept
         )
         result = fitted.last
         class_pixels = result.class_pixels
@@ -168,7 +185,7 @@ def cluster(
         centres = result.centres[rows]
         scores = space.scores(centres, np.ones(len(rows), bool))
         final = backend.step(scores)
-        labelled = store.keep_labels(scores, backend, final)
+        store.keep_labels(scores, backend, final)
         clock.lap("fitting")
         judging = monitor.part(0.95, 1.0)
         quality = measure_quality(
@@ -190,7 +207,8 @@ def cluster(
         monitor.warning(f"{unused} of {len(rows)} classes have no pixel: fewer classes would do.")
     followed = None
     if plan.temporal is Temporal.MARKOV:
-        followed = transitions(store, labelled.labels, len(rows), workers, monitor.part(1.0, 1.0))
+        evidence = Evidence(scores, inertia / store.pixels)
+        followed = transitions(store, evidence, plan.seed, workers, monitor.part(1.0, 1.0))
     names, rgb = _names_and_colours(plan, rows)
     return ClassModel(
         band_names=series.band_names,
@@ -272,9 +290,16 @@ def _harmonised(
 
 
 def _seeds(
-    plan: FitPlan, store: PixelStore, harmonised: Harmonised | None, monitor: Monitor
+    plan: FitPlan,
+    store: PixelStore,
+    harmonised: Harmonised | None,
+    begun: np.ndarray | None,
+    monitor: Monitor,
 ) -> tuple[SceneSpace, np.ndarray, np.ndarray]:
-    """Return the space distances are measured in, the first centres, and the sample."""
+    """Return the space distances are measured in, the first centres, and the sample.
+
+    The centres are those of a fit that has ``begun``, if it has.
+    """
     start = plan.start if isinstance(plan.start, ClassModel) else None
     features = start.space if start else FeatureSpace.of(store.code_grids, store.statistics)
     space = SceneSpace.of(features, store.scene_count, harmonised)
@@ -284,6 +309,8 @@ def _seeds(
     sample = np.empty((len(store.code_grids), 0))
     if plan.init is Init.KMEANS_PLUS_PLUS or plan.rules.empty is EmptyRule.RELOCATE:
         sample = space.positions(*canonical_sample(store, plan.seed))
+    if begun is not None:
+        return space, begun, sample
     if start is not None:
         return space, start.centres, sample
     if isinstance(plan.start, np.ndarray):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -236,6 +236,20 @@ class CodeTally:
         self._extremes = [_wider(mine, theirs) for mine, theirs in pairs]
         self._sums = [_added(mine, theirs) for mine, theirs in zip(self._sums, other._sums)]
         return self
+
+    def as_plain(self) -> tuple[Any, ...]:
+        """Return numbers and arrays, which take less room than a tally of few pixels."""
+        bins = [np.flatnonzero(row) for row in self._histograms]
+        counts = [row[used] for row, used in zip(self._histograms, bins)]
+        return self.pixels, bins, counts, self._extremes, self._sums
+
+    def add_plain(self, plain: tuple[Any, ...]) -> CodeTally:
+        """Add what another tally counted, from :meth:`as_plain`."""
+        other = CodeTally(self._grids)
+        other.pixels, bins, counts, other._extremes, other._sums = plain
+        for row, used, found in zip(other._histograms, bins, counts):
+            row[used] = found
+        return self.merge(other)
 
     @property
     def histograms(self) -> np.ndarray:

@@ -50,10 +50,3 @@ class OutputError(IikmcError, OSError):
 
 class Cancelled(IikmcError):
     """The user stopped the run; everything it had begun was removed."""
-
-
-def refuse_unbuilt(**given: object) -> None:
-    """Raise ParameterError for the first option that is set but not part of this version."""
-    for name, value in given.items():
-        if value is not None:
-            raise ParameterError(f"{name} is not available in this version; leave it out.")

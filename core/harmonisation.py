@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,20 +94,22 @@ class Reference:
 
     @classmethod
     def of(cls, scenes: Sequence[SceneQuantiles]) -> Reference:
-        """Return the medians over the scenes of their centres, spreads and shapes.
+        """Return what is usual among the scenes' centres, spreads and shapes; see :func:`usual`.
 
-        So a few odd dates do not matter. Scenes of too few pixels do not count, unless all are.
+        Scenes of too few pixels do not count, unless all are.
         """
         known = [scene for scene in scenes if scene.pixels >= LEAST_PIXELS]
         known = known or [scene for scene in scenes if scene.pixels] or list(scenes)
         bands = len(known[0].codes)
-        centres = np.median([scene.centres for scene in known], axis=0)
-        spreads, shapes = np.zeros(bands), np.zeros((bands, len(PERCENTS)))
+        centres, spreads = np.zeros(bands), np.zeros(bands)
+        shapes = np.zeros((bands, len(PERCENTS)))
         for band in range(bands):
+            centres[band] = usual([float(scene.centres[band]) for scene in known])
             uneven = [scene for scene in known if not scene.flat[band]]
             if uneven:
-                spreads[band] = np.median([scene.spreads[band] for scene in uneven])
-                shapes[band] = np.median([scene.shape(band) for scene in uneven], axis=0)
+                spreads[band] = usual([float(scene.spreads[band]) for scene in uneven])
+                columns = np.stack([scene.shape(band) for scene in uneven], axis=1).tolist()
+                shapes[band] = [usual(column) for column in columns]
         return cls(centres, spreads, shapes)
 
     def as_json(self) -> dict[str, Any]:
@@ -190,6 +193,19 @@ class Harmonisation:
             raise ValueError("bad harmonisation")
         pixels = np.array(content["pixels"], np.int64).reshape(shape)
         return cls(methods=methods, reasons=reasons, pixels=pixels, reference=reference, **floats)
+
+
+def usual(values: Sequence[float]) -> float:
+    """Return the mean of the middle half of some values, of up to six values their median.
+
+    A few odd ones do not matter, as with the median; but one more or one less moves it by far
+    less than the gap between two of them, so that a model without a date is nearly the same.
+    Neither the order of the values nor equal ones change a bit.
+    """
+    count = len(values)
+    cut = min(-(-count // 4), (count - 1) // 2)
+    middle = sorted(values)[cut : count - cut]
+    return middle[0] + math.fsum(value - middle[0] for value in middle) / len(middle)
 
 
 def _quantiles(counts: np.ndarray, pixels: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .harmonisation import LEAST_PIXELS, MOST_GAIN, Harmonisation, Harmonise, Reference
+from .harmonisation import LEAST_PIXELS, MOST_GAIN, Harmonisation, Harmonise, Reference, usual
 from .irmad import INVARIANT, LARGEST, Line, no_change, orthogonal_line
 from .monitor import Monitor
 from .pairing import PairedCodes, PairedReference
@@ -36,7 +36,7 @@ def invariant(
     """Fit a line to the pixels of each scene and band that did not change from the reference.
 
     That is what a model has kept, or the scene of rank ``itself``, which stays as it is; None:
-    the median over the dates, at the gain and offset that the dates' medians are 1 and 0 (a
+    the median over the dates, at the gain and offset that the dates' usual ones are 1 and 0 (a
     median of dates has less noise, and so less spread, than each of them). It is returned, too.
 
     ``standard`` is the scenes' :func:`~.harmonise.standardise`, which is where the comparison
@@ -100,14 +100,14 @@ def _median(paired: PairedCodes, start: Harmonisation) -> PairedReference:
 def _levelled(
     fits: dict[int, _Fit], median: PairedReference, reference: Reference
 ) -> tuple[dict[int, _Fit], PairedReference]:
-    """Change the median's gain and offset so that the medians of the lines' are 1 and 0."""
+    """Change the median's gain and offset so that the lines' usual ones are 1 and 0."""
     codes = median.codes.astype(np.float64)
     for band in range(len(codes)):
         lines = {rank: fit.lines[band] for rank, fit in fits.items() if band in fit.lines}
         if not lines:
             continue
-        gain = float(np.median([line.gain for line in lines.values()]))
-        offset = float(np.median([line.offset / line.gain for line in lines.values()])) * gain
+        gain = usual([line.gain for line in lines.values()])
+        offset = usual([line.offset / line.gain for line in lines.values()]) * gain
         for rank, line in lines.items():
             fits[rank].lines[band] = Line(
                 line.gain / gain,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,49 +57,113 @@ class LloydResult:
     shift: tuple[float, ...]
     converged: bool
 
+    def as_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers."""
+        return {
+            "centres": self.centres.tolist(),
+            "active": self.active.tolist(),
+            "class_pixels": self.class_pixels.tolist(),
+            "changed": self.changed,
+            "shift": self.shift,
+            "converged": self.converged,
+        }
+
+    @classmethod
+    def of_json(cls, content: dict[str, Any]) -> LloydResult:
+        """Return what was kept as JSON."""
+        return cls(
+            centres=np.array(content["centres"], np.float64),
+            active=np.array(content["active"], bool),
+            class_pixels=np.array(content["class_pixels"], np.int64),
+            changed=tuple(content["changed"]),
+            shift=tuple(content["shift"]),
+            converged=content["converged"],
+        )
+
+
+@dataclass(frozen=True)
+class LloydState:
+    """Where the loop is after an iteration: all it needs to go on.
+
+    ``before`` (classes, bands) and ``was_active`` (classes,) are what the pixels' labels were
+    assigned by, ``result`` is where the loop would end now.
+    """
+
+    before: np.ndarray
+    was_active: np.ndarray
+    result: LloydResult
+
+    @classmethod
+    def first(cls, centres: np.ndarray) -> LloydState:
+        """Return the state before the first iteration, from centres (classes, bands)."""
+        active = np.ones(len(centres), bool)
+        counts = np.zeros(len(centres), np.int64)
+        return cls(centres, active, LloydResult(centres, active, counts, (), (), False))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers."""
+        return {
+            "before": self.before.tolist(),
+            "was_active": self.was_active.tolist(),
+            "result": self.result.as_json(),
+        }
+
+    @classmethod
+    def of_json(cls, content: dict[str, Any]) -> LloydState:
+        """Return what was kept as JSON."""
+        return cls(
+            np.array(content["before"], np.float64),
+            np.array(content["was_active"], bool),
+            LloydResult.of_json(content["result"]),
+        )
+
 
 def lloyd(
     backend: Backend,
     space: SceneSpace,
-    start: np.ndarray,
-    active: np.ndarray,
+    state: LloydState,
     rules: Rules,
     spread: float,
     sample: np.ndarray,
     pixels: int,
+    keep: Callable[[LloydState], None],
     monitor: Monitor,
 ) -> LloydResult:
-    """Run k-means from ``start`` (classes, bands) on the blocks a backend has prepared.
+    """Run k-means from a state on, on the blocks a backend has prepared.
 
     An iteration is assign, then update; the loop stops after the update of the first iteration
-    that meets the stop rule. Classes that are not ``active`` (classes,) have been dropped.
-    ``sample``, positions (bands, pixels), is where empty classes are relocated to; centre shifts
-    are told in shares of ``spread``. Raises Cancelled from the monitor.
+    that meets the stop rule. ``keep`` is called with the state after each. ``sample``, positions
+    (bands, pixels), is where empty classes are relocated to; centre shifts are told in shares of
+    ``spread``. Raises Cancelled from the monitor.
     """
-    centres = start
-    changed: list[float] = []
-    shift: list[float] = []
-    counts = np.zeros(len(start), np.int64)
-    converged, reached = False, 0.0
-    while len(changed) < rules.max_iter and not converged:
+    result = state.result
+    centres, active = result.centres, result.active
+    changed, shift = list(result.changed), list(result.shift)
+    reached = 0.0
+    if changed and len(changed) < rules.max_iter and not result.converged:
+        monitor.check()
+        backend.step(space.scores(state.before, state.was_active))  # changes are told from these
+    while len(changed) < rules.max_iter and not result.converged:
         monitor.check()
         partials = backend.step(space.scores(centres, active))
+        before, was_active = centres, active
         counts = partials.counts.sum(axis=0)
-        updated, relocated = _update(space, centres, active, partials, rules, sample)
+        centres, relocated = _update(space, before, active, partials, rules, sample)
         if rules.empty is EmptyRule.DROP:
             active = active & (counts > 0)
         changed.append(partials.changed / pixels)
-        shift.append(mean_shift(space, centres[active], updated[active]) / spread)
-        centres = updated
+        shift.append(mean_shift(space, before[active], centres[active]) / spread)
         measure = changed[-1] if rules.stop_rule is StopRule.CHANGED else shift[-1]
         converged = measure <= rules.tol and not relocated
+        result = LloydResult(centres, active, counts, tuple(changed), tuple(shift), converged)
+        keep(LloydState(before, was_active, result))
         reached = max(reached, _progress(measure, len(changed), rules))
         monitor.progress(reached)
         monitor.message(
             f"Iteration {len(changed)}: {changed[-1]:.4%} of the pixels took another class, "
             f"the centres moved by {shift[-1]:.3g} of the spread."
         )
-    return LloydResult(centres, active, counts, tuple(changed), tuple(shift), converged)
+    return result
 
 
 def _update(

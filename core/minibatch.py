@@ -9,6 +9,11 @@ the blocks of the store are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import Any
+
 import numpy as np
 
 from .backends.base import Backend
@@ -22,50 +27,127 @@ from .scene_space import SceneSpace
 _PATIENCE = 10  # batches without improvement, as scikit-learn's max_no_improvement
 
 
+@dataclass
+class _Ending:
+    """Tells when the exponentially smoothed inertia has not improved for some batches."""
+
+    series_pixels: int
+    batches: int = 0
+    worse: int = 0
+    smoothed: float = 0.0
+    best: float = 0.0
+
+    def after(self, inertia: float, pixels: int) -> bool:
+        self.batches += 1
+        if self.batches == 1:  # as scikit-learn: the first says more of the warm start
+            return False
+        if self.batches == 2:
+            self.smoothed = self.best = inertia
+            return False
+        weight = min(1.0, 2.0 * pixels / (self.series_pixels + 1))
+        self.smoothed = self.smoothed * (1.0 - weight) + inertia * weight
+        self.worse = 0 if self.smoothed < self.best else self.worse + 1
+        self.best = min(self.best, self.smoothed)
+        return self.worse >= _PATIENCE
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """Where the stream is after a batch: all it needs to go on.
+
+    ``batches`` of pass ``number`` have been taken; ``sums`` (scenes, classes, bands) and
+    ``counts`` (scenes, classes) are int64, of all pixels that the classes were ever given.
+    """
+
+    number: int
+    batches: int
+    sums: np.ndarray
+    counts: np.ndarray
+    ending: _Ending
+    result: LloydResult
+
+    @classmethod
+    def first(
+        cls, backend: Backend, space: SceneSpace, warm: LloydResult, pixels: int
+    ) -> BatchState:
+        """Return the state before the first batch of a series of so many pixels.
+
+        The backend still holds the sample's blocks of the warm start.
+        """
+        ones = np.ones(len(warm.centres), bool)
+        given = backend.step(space.scores(warm.centres, ones))
+        result = LloydResult(warm.centres, ones, given.counts.sum(axis=0), (), (), False)
+        return cls(0, 0, given.sums, given.counts, _Ending(pixels), result)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers."""
+        return {
+            "number": self.number,
+            "batches": self.batches,
+            "sums": self.sums.tolist(),
+            "counts": self.counts.tolist(),
+            "ending": asdict(self.ending),
+            "result": self.result.as_json(),
+        }
+
+    @classmethod
+    def of_json(cls, content: dict[str, Any]) -> BatchState:
+        """Return what was kept as JSON."""
+        return cls(
+            content["number"],
+            content["batches"],
+            np.array(content["sums"], np.int64),
+            np.array(content["counts"], np.int64),
+            _Ending(**content["ending"]),
+            LloydResult.of_json(content["result"]),
+        )
+
+
 def minibatch(
     backend: Backend,
     space: SceneSpace,
-    warm: LloydResult,
+    state: BatchState,
     plan: FitPlan,
     store: PixelStore,
     batches: Batches,
+    keep: Callable[[BatchState], None],
     monitor: Monitor,
 ) -> LloydResult:
-    """Refine the centres of a warm start, whose sample's blocks the backend still holds.
+    """Refine the centres of a warm start, or go on from a later state.
 
     An iteration is a batch: assign it, then move each centre to the mean of all pixels it was
     ever given. ``max_iter`` bounds the passes. Ends when the centre shift is at most the
-    tolerance, where that is the stop rule, or else by the inertia of the batches.
+    tolerance, where that is the stop rule, or else by the inertia of the batches. ``keep`` is
+    called with the state after each batch.
     """
-    ones = np.ones(len(warm.centres), bool)
-    first = backend.step(space.scores(warm.centres, ones))
-    sums, counts = first.sums, first.counts
-    centres = warm.centres
     spread = spread_of(space, store)
-    changed: list[float] = []
-    shift: list[float] = []
-    ending = _Ending(store.pixels)
-    converged = False
-    for number in range(plan.rules.max_iter):
-        before = len(changed)
-        for strips in batches.one_pass(number):
+    ones, first = state.result.active, state.number
+    for number in range(first, plan.rules.max_iter):
+        if state.result.converged:
+            break
+        done = state.batches if number == first else 0
+        for taken, strips in islice(enumerate(batches.one_pass(number), 1), done, None):
             monitor.check()
             batch = batches.load(strips, monitor)
             if not batch.blocks:
                 continue
+            centres, ending = state.result.centres, replace(state.ending)
             backend.prepare(batch.blocks, store.scene_count, monitor)
             partials = backend.step(space.scores(centres, ones))
             inertia = space.inertia(centres, partials, batch.moments)
-            sums, counts = sums + partials.sums, counts + partials.counts
-            filled = (counts.sum(axis=0) > 0)[:, None]
+            sums, counts = state.sums + partials.sums, state.counts + partials.counts
+            class_pixels = counts.sum(axis=0)
+            filled = (class_pixels > 0)[:, None]
             updated = np.where(filled, space.means(sums, counts), centres)
             again = backend.step(space.scores(updated, ones))
             pixels = int(partials.counts.sum())
-            changed.append(again.changed / pixels)
-            shift.append(mean_shift(space, centres, updated) / spread)
-            centres = updated
+            changed = *state.result.changed, again.changed / pixels
+            shift = *state.result.shift, mean_shift(space, centres, updated) / spread
             settled = plan.rules.stop_rule is StopRule.SHIFT and shift[-1] <= plan.rules.tol
             converged = ending.after(inertia / pixels, pixels) or settled
+            result = LloydResult(updated, ones, class_pixels, changed, shift, converged)
+            state = BatchState(number, taken, sums, counts, ending, result)
+            keep(state)
             monitor.message(
                 f"Batch {len(changed)}: mean squared distance {inertia / pixels:.6g}, the centres "
                 f"moved by {shift[-1]:.3g} of the spread."
@@ -73,11 +155,12 @@ def minibatch(
             if converged:
                 break
         monitor.progress((number + 1) / plan.rules.max_iter)
-        if converged or len(changed) == before:  # or all pixels are in the strips held out
+        if state.number < number or not state.batches:  # all pixels are in the strips held out
             break
-    class_pixels = counts.sum(axis=0)
-    active = class_pixels > 0 if plan.rules.empty is EmptyRule.DROP else ones
-    return LloydResult(centres, active, class_pixels, tuple(changed), tuple(shift), converged)
+    result = state.result
+    if plan.rules.empty is EmptyRule.DROP:
+        return replace(result, active=result.class_pixels > 0)
+    return result
 
 
 def held_out_inertia(
@@ -96,24 +179,3 @@ def held_out_inertia(
     partials = backend.step(space.scores(centres, np.ones(len(centres), bool)))
     inertia = space.inertia(centres, partials, batch.moments)
     return int(partials.counts.sum()), inertia
-
-
-class _Ending:
-    """Tells when the exponentially smoothed inertia has not improved for some batches."""
-
-    def __init__(self, pixels: int) -> None:
-        self._pixels, self._batches, self._worse = pixels, 0, 0
-        self._smoothed = self._best = 0.0
-
-    def after(self, inertia: float, pixels: int) -> bool:
-        self._batches += 1
-        if self._batches == 1:  # as scikit-learn: the first says more of the warm start
-            return False
-        if self._batches == 2:
-            self._smoothed = self._best = inertia
-            return False
-        weight = min(1.0, 2.0 * pixels / (self._pixels + 1))
-        self._smoothed = self._smoothed * (1.0 - weight) + inertia * weight
-        self._worse = 0 if self._smoothed < self._best else self._worse + 1
-        self._best = min(self._best, self._smoothed)
-        return self._worse >= _PATIENCE

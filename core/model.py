@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .codes import CodeGrid
-from .errors import ModelError, OutputError, refuse_unbuilt
+from .errors import ModelError, OutputError
 from .harmonisation import Harmonise
 from .harmonise import Harmonised
 from .monitor import Monitor
@@ -149,8 +149,8 @@ class ClassModel:
     harmonised: Harmonised | None = None
     """How the scenes of the fit were brought to one radiometry; None: not at all."""
     transitions: np.ndarray | None = None
-    """How often pixels of the fit went from class to class, int64 (from, to), where labels are
-    smoothed along the dates; else None."""
+    """How often pixels of a sample of places go from class to class once smoothed, int64 (from,
+    to), where labels are smoothed along the dates; else None."""
     run: RunRecord | None = field(default=None)
 
     @property
@@ -181,12 +181,11 @@ class ClassModel:
 
         ``distance`` and ``margin`` are folders for rasters of the distance to the nearest
         signature and of how much farther the second nearest is. Returns the paths of the classes,
-        oldest scene first. ``client`` is not available in this version.
+        oldest scene first. ``client`` as in :func:`~.cluster.cluster`.
         """
         from .classify import Folders, classify
         from .files import StagedOutputs
 
-        refuse_unbuilt(client=client)
         extra = [None if path is None else Path(path) for path in (distance, margin)]
         with StagedOutputs() as outputs:
             classified = classify(
@@ -197,6 +196,7 @@ class ClassModel:
                 engine=engine,
                 threads=threads,
                 memory_mb=memory_mb,
+                client=client,
                 monitor=monitor,
             )
         return [item.path for item in classified if item.path is not None]

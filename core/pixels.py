@@ -21,6 +21,7 @@ from .scratch import Shelf, Shelved
 if TYPE_CHECKING:
     from .backends.base import Backend, Partials
     from .harmonise import Harmonised
+    from .workers.link import Link
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The labels, from 0, that scores gave each block's pixels, and the step's integer sums."""
+    """The labels, from 0, that scores gave each block's pixels, and the step's integer sums.
+
+    Where pixels lie with workers, so do the labels. ``smoothing``, if not None, is the mean
+    squared distance and the costs of transitions that the labels were smoothed by there.
+    """
 
     scores: Scores
     labels: tuple[np.ndarray, ...]
     partials: Partials
+    smoothing: tuple[float, np.ndarray] | None = None
 
 
 class PixelStore:
@@ -107,6 +113,8 @@ class PixelStore:
         self.scene_quantiles = tuple(scene_quantiles)
         self.saturated = tuple(saturated)
         self.left_out = left_out
+        self.link: Link | None = None
+        """The way to the workers that have the pixels, if they do not lie here."""
         self._shelf = shelf
         self._own = own
         self._labelled: Labelled | None = None
@@ -204,6 +212,10 @@ class PixelStore:
     def serves(self, code_grids: Sequence[CodeGrid] | None) -> bool:
         """Return whether this store is what reading with these grids would give."""
         return self._own if code_grids is None else self.code_grids == tuple(code_grids)
+
+    def lies_with(self, engine: str, client: object) -> bool:
+        """Return whether the pixels are where an engine needs them."""
+        return engine != "dask"
 
     def spare_shelf(self) -> Shelf:
         """Return a shelf for what is needed for a while, in the memory that is left."""

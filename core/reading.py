@@ -33,7 +33,7 @@ from .scratch import Shelf, check_disk, memory_limit
 from .valid import SceneReader
 
 if TYPE_CHECKING:
-    from .series import Scene, Series
+    from .series import Series
 
 BLOCK_PIXELS = 1 << 20
 # Values, codes and temporaries of a window, for each of the windows under way on a thread.
@@ -62,7 +62,10 @@ def read_pixels(
     if grids is None and len(known) == len(typed):
         grids = known
     workers = thread_count(threads)
-    room = _room(series, grids, workers, memory_limit(memory_mb))
+    pixels, scene = series.most_pixels, series.grid.height * series.grid.width
+    under_way = workers * min(BLOCK_PIXELS, scene)
+    limit = memory_limit(memory_mb)
+    room = pixel_room(pixels, len(series.band_names), grids, under_way, limit)
     jobs = _jobs(series)
     with contextlib.ExitStack() as stack:
         read = WindowReader(series, 2 * workers // len(series) + 2)
@@ -141,36 +144,37 @@ def _jobs(series: Series) -> list[tuple[int, Window]]:
     """
     if not series.static:
         return [
-            (rank, window)
-            for rank, scene in enumerate(series.scenes)
-            for window in _scene_windows(series, scene)
+            (rank, window) for rank in range(len(series)) for window in scene_windows(series, rank)
         ]
-    shared = _scene_windows(series, series.scenes[0])
+    shared = scene_windows(series, 0)
     return [(rank, window) for window in shared for rank in range(len(series))]
 
 
-def _scene_windows(series: Series, scene: Scene) -> list[Window]:
+def scene_windows(series: Series, rank: int) -> list[Window]:
+    """Return the windows in which a scene is read and written."""
+    scene = series.scenes[rank]
     place = scene.source.placement
     height, width = scene.block_height, scene.block_width
     return windows(series.grid, height, width, BLOCK_PIXELS, place.row, place.column)
 
 
-def _room(series: Series, grids: Sequence[CodeGrid] | None, workers: int, limit: int) -> int:
-    """Return the bytes of memory for codes: what labels and windows under way leave of the limit.
+def pixel_room(
+    pixels: int, bands: int, grids: Sequence[CodeGrid] | None, windows: int, limit: int
+) -> int:
+    """Return the bytes of memory for codes: what labels and windows under way leave of a limit.
 
-    Raises ParameterError if they leave nothing, OutputError if the rest does not fit on disk.
+    ``pixels``, valid or not, of all scenes; ``windows`` are the pixels of those under way at a
+    time. Raises ParameterError if nothing is left, OutputError if the rest does not fit on disk.
     """
     size = store_dtype(grids).itemsize if grids is not None else 4
-    bands, pixels = len(series.band_names), series.grid.width * series.grid.height
-    total = pixels * len(series)
-    needed = total * 9 // 8 + workers * _COPIES * min(BLOCK_PIXELS, pixels) * bands * size
+    needed = pixels * 9 // 8 + _COPIES * windows * bands * size
     if needed > limit:
         raise ParameterError(
-            f"{total:,} pixels need {needed / 2**20:,.0f} MB for labels and the windows being "
+            f"{pixels:,} pixels need {needed / 2**20:,.0f} MB for labels and the windows being "
             f"read, memory_mb allows {limit / 2**20:,.0f}: allow more, or use fewer threads."
         )
     room = limit - needed
-    check_disk(total * bands * size - room)
+    check_disk(pixels * bands * size - room)
     return room
 
 
@@ -230,6 +234,14 @@ def _counter(dtype: np.dtype) -> CountCodes:
     return counting_kernel(dtype.name)
 
 
+def no_pixel(series: Series) -> SeriesError:
+    """Return the error of a series without a valid pixel."""
+    return SeriesError(
+        "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values"
+        f"{', EXTENT and AREA' if series.area else ''}."
+    )
+
+
 class Totals:
     """The exact statistics of each scene and of all, from the scenes' tallies."""
 
@@ -248,10 +260,7 @@ class Totals:
     def check_pixels(self, series: Series) -> None:
         """Raise SeriesError if no scene has a pixel."""
         if not self._all.pixels:
-            raise SeriesError(
-                "No scene has a valid pixel: check the masks, MASK_KIND and the nodata values"
-                f"{', EXTENT and AREA' if series.area else ''}."
-            )
+            raise no_pixel(series)
 
     def statistics(self) -> tuple[CodeStatistics, ...]:
         """Return the statistics of each band over all scenes; there must be a pixel."""

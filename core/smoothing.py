@@ -1,7 +1,7 @@
 """Labels that stay: the likeliest sequence of classes along each pixel's dates, in integers.
 
 A hidden Markov model (Rabiner 1989, doi 10.1109/5.18626): the states are the classes, their
-chances of following each other are counted in the series, and the evidence of a date is how
+chances of following each other are learnt in the series, and the evidence of a date is how
 much farther a pixel lies from each signature than from the nearest. The Viterbi algorithm
 (Viterbi 1967, doi 10.1109/TIT.1967.1054010) on costs in whole parts of a natural unit (nat) is
 exact: no order of adding matters.

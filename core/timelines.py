@@ -9,12 +9,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .monitor import Monitor
+from .pairing import common_places, paired_codes, place_count
 from .parallel import ordered_map
 from .pixels import Block, Labelled, PixelStore
-from .smoothing import EvidenceScale, count_transitions, smooth
+from .scores import Scores
+from .smoothing import EvidenceScale, count_transitions, smooth, transition_costs
 
 # Bytes for each thread: what is made of a strip's pixels on all dates at once.
 _STRIP_BYTES = 1 << 26
+# Of these places transitions are learnt, until of a thousand labels at most one changes.
+_LEARNT_PLACES = 1 << 14
+_MOST_ROUNDS = 12
+_SETTLED = 1000
 
 
 @dataclass(frozen=True)
@@ -76,68 +82,98 @@ class Timelines:
             yield Stretch(index, block, start, stop, places)
 
 
-def transitions(
-    store: PixelStore,
-    labels: tuple[np.ndarray, ...],
-    classes: int,
-    threads: int,
-    monitor: Monitor,
-) -> np.ndarray:
-    """Count how pixels go from class to class along their dates: int64 (from, to).
+@dataclass(frozen=True)
+class Evidence:
+    """What the scores of a fit say of a pixel's class on each date.
 
-    ``labels``, from 0, are those of each block's pixels. Raises Cancelled from the monitor.
+    ``inertia_per_pixel`` is the mean squared distance of the fit.
     """
-    timelines = Timelines(store, 8)
 
-    def count(strip: tuple[int, int]) -> np.ndarray:
-        known = np.zeros((store.scene_count, timelines.places(strip)), np.uint8)
-        for part in timelines.stretches(strip):
-            of_block = labels[part.index][part.start : part.stop]
-            known[part.block.scene, part.places] = of_block + np.uint8(1)
-        return count_transitions(known, classes)
+    scores: Scores
+    inertia_per_pixel: float
 
-    total = np.zeros((classes, classes), np.int64)
+    def costs(self, scene: int, codes: np.ndarray) -> np.ndarray:
+        """Return costs, int32 (classes, pixels), from a scene's codes (bands, pixels)."""
+        scores = self.scores
+        scale = EvidenceScale.of(
+            float(scores.scales[scene]), self.inertia_per_pixel, 1, scores.q.shape[2]
+        )
+        # Whole numbers below 2^53: exact in float64, whatever BLAS does.
+        offsets: np.ndarray = codes - scores.midpoints[:, None].astype(np.float64)
+        found = scores.n[scene][:, None] - scores.q[scene].astype(np.float64) @ offsets
+        return scale.costs(found.astype(np.int64))
+
+
+def transitions(
+    store: PixelStore, evidence: Evidence, seed: int, threads: int, monitor: Monitor
+) -> np.ndarray:
+    """Learn how pixels go from class to class along their dates: int64 counts (from, to).
+
+    Viterbi training of the transitions alone (as the segmental k-means of Juang & Rabiner 1990,
+    IEEE Trans. Acoust. Speech Signal Process. 38, 1639): what is counted in the labels of some
+    16,384 places, as they are, smooths these labels, which are counted anew, until at most one
+    in a thousand of them changes. Labels as they are change far more often than the ground does,
+    for each flip is two changes. Raises Cancelled from the monitor.
+    """
+    classes, scenes = evidence.scores.classes, store.scene_count
+    ground = store.grid.height * store.grid.width
+    # More places where much is masked, as far as their codes fit.
+    wanted = -(-_LEARNT_PLACES * ground * scenes // max(1, store.pixels))
+    count = min(wanted, place_count(scenes, len(store.code_grids)))
+    drawn = common_places(seed, store.grid.height, store.grid.width, count)
+    paired = paired_codes(store, drawn, threads, monitor)
+    places = max(1, _STRIP_BYTES // (scenes * (4 * classes + 8)))
+    parts = [slice(start, start + places) for start in range(0, len(drawn), places)]
+    labels = np.zeros(paired.valid.shape, np.uint8)
+    steps = np.zeros((classes, classes), np.int32)  # at first a change costs nothing
+
+    def relabel(part: slice) -> tuple[int, np.ndarray]:
+        valid = paired.valid[:, part]
+        costs = [evidence.costs(rank, codes) for rank, codes in enumerate(paired.codes[:, :, part])]
+        found = smooth(np.stack(costs), valid, steps)
+        changed = int(np.count_nonzero(found != labels[:, part]))
+        labels[:, part] = found
+        return changed, count_transitions(found, classes)
+
     with ThreadPoolExecutor(threads) as pool:
-        for counts in ordered_map(pool, count, timelines.strips(), monitor, ahead=threads):
-            total += counts
-    return total
+        for _ in range(_MOST_ROUNDS):
+            results = list(ordered_map(pool, relabel, parts, monitor, ahead=threads))
+            counts = np.sum([of_part for _, of_part in results], axis=0)
+            changed = sum(of_part for of_part, _ in results)
+            if changed * _SETTLED <= np.count_nonzero(paired.valid):
+                break
+            steps = transition_costs(counts, 1.0)
+    return np.asarray(counts, np.int64)
 
 
 def smoothed(
     store: PixelStore,
     labelled: Labelled,
-    inertia_per_pixel: float,
+    evidence: Evidence,
     costs: np.ndarray,
     threads: int,
     monitor: Monitor,
 ) -> Labelled:
     """Return labels smoothed along the dates; see :mod:`.smoothing`.
 
-    ``inertia_per_pixel`` is the mean squared distance of the fit, ``costs`` those of
-    transitions, int32 (from, to). The sums of the result are of its counts only: code sums stay
-    those of the nearest signatures. Raises Cancelled from the monitor.
+    ``evidence`` is of the scores of ``labelled``, ``costs`` those of transitions, int32
+    (from, to). The sums of the result are of its counts only: code sums stay those of the
+    nearest signatures. Raises Cancelled from the monitor.
     """
-    scores, classes = labelled.scores, labelled.scores.classes
-    bands = scores.q.shape[2]
-    scales = [
-        EvidenceScale.of(float(scale), inertia_per_pixel, 1, bands) for scale in scores.scales
-    ]
+    classes = labelled.scores.classes
     labels = tuple(of_block.copy() for of_block in labelled.labels)
     timelines = Timelines(store, 4 * classes + 8)
 
     def smooth_strip(strip: tuple[int, int]) -> np.ndarray:
         shape = store.scene_count, classes, timelines.places(strip)
-        evidence, valid = np.zeros(shape, np.int32), np.zeros((shape[0], shape[2]), bool)
+        found, valid = np.zeros(shape, np.int32), np.zeros((shape[0], shape[2]), bool)
         parts = list(timelines.stretches(strip))
         for part in parts:
             scene = part.block.scene
             codes = part.block.codes.part(part.start, part.stop)
-            # Whole numbers below 2^53: exact in float64, whatever BLAS does.
-            offsets: np.ndarray = codes - scores.midpoints[:, None].astype(np.float64)
-            found = scores.n[scene][:, None] - scores.q[scene].astype(np.float64) @ offsets
-            evidence[scene][:, part.places] = scales[scene].costs(found.astype(np.int64))
+            found[scene][:, part.places] = evidence.costs(scene, codes)
             valid[scene, part.places] = True
-        steady = smooth(evidence, valid, costs)
+        steady = smooth(found, valid, costs)
         counts = np.zeros((store.scene_count, classes), np.int64)
         for part in parts:
             chosen = steady[part.block.scene, part.places] - np.uint8(1)
@@ -153,4 +189,4 @@ def smoothed(
             total += counts
             monitor.progress(done / len(strips))
     partials = replace(labelled.partials, counts=total)
-    return Labelled(scores, labels, partials)
+    return Labelled(labelled.scores, labels, partials)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ..errors import EngineError, ParameterError
 from ..monitor import Monitor
 from ..pixels import Block
 from ..scores import Scores
+
+if TYPE_CHECKING:
+    from ..workers.link import Link
 
 UNLABELLED = 255
 """Label of a pixel before the first step."""
@@ -92,6 +95,7 @@ _BACKENDS = {
     "cupy": (".cupy", "CupyBackend", "cupy"),
     "numba": (".numba", "NumbaBackend", "numba"),
     "numpy": (".numpy", "NumpyBackend", "numpy"),
+    "dask": (".dask", "DaskBackend", "distributed"),
 }
 CARD_PIXELS = 1 << 24
 """Pixels from which a card is worth the time it takes to start it and to fill it."""
@@ -104,21 +108,24 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name in _BACKENDS if _why_missing(name) is None)
 
 
-def resolve_engine(engine: str, pixels: int = 0) -> str:
+def resolve_engine(engine: str, pixels: int = 0, client: object = None) -> str:
     """Return the backend that an engine name stands for; auto is the best for so many pixels.
 
-    Raises ParameterError for an unknown name, EngineError for one that cannot be used here.
+    With a ``client`` (of Dask, or what leads to one) auto is dask. Raises ParameterError for an
+    unknown name, EngineError for one that cannot be used here.
     """
     if engine not in ENGINES:
         raise ParameterError(f"engine is {engine!r}; expected one of {', '.join(ENGINES)}.")
+    if client is not None:
+        if engine not in ("auto", "dask"):
+            raise ParameterError(
+                f"client is for the engine dask, and engine is {engine!r}: leave one of them out."
+            )
+        engine = "dask"
     if engine == "auto":
         for name in _BACKENDS:
             if (name != "cupy" or pixels >= CARD_PIXELS) and _why_missing(name) is None:
                 return name
-    if engine not in _BACKENDS:
-        raise EngineError(
-            f"The engine '{engine}' is not part of this version: choose auto, numpy or numba."
-        )
     why = _why_missing(engine)
     if why is not None and engine == "cupy":
         raise EngineError(f"The engine 'cupy' cannot run here: {why}; or choose the engine auto.")
@@ -136,11 +143,14 @@ def is_usable(name: str) -> bool:
     return _why_missing(name) is None
 
 
-def open_backend(name: str, threads: int) -> Backend:
-    """Return a new backend by its name (see :func:`resolve_engine`)."""
+def open_backend(name: str, threads: int, link: Link | None = None) -> Backend:
+    """Return a new backend by its name (see :func:`resolve_engine`).
+
+    ``link`` leads to the workers that have the blocks, if they do not lie here.
+    """
     module, kind, _ = _BACKENDS[name]
     found = getattr(importlib.import_module(module, __package__), kind)
-    backend: Backend = found(threads)
+    backend: Backend = found(threads, link) if name == "dask" else found(threads)
     return backend
 
 

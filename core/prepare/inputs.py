@@ -69,7 +69,7 @@ def prepare_series(
     Returns
     -------
     paths
-        Of the rasters, oldest scene first: what :func:`~.series.open_series` takes.
+        Of the rasters, oldest scene first: what :func:`~.opening.open_series` takes.
 
     Raises
     ------

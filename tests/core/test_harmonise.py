@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iikmc.core import open_series, reading
 from iikmc.core.codes import CodeGrid
-from iikmc.core.harmonisation import Harmonisation, Harmonise, Reference, SceneQuantiles
+from iikmc.core.harmonisation import (
+    Harmonisation,
+    Harmonise,
+    Reference,
+    SceneQuantiles,
+    usual,
+)
 from iikmc.core.harmonise import Harmonised, harmonise, standardise
 from iikmc.core.invariant import invariant
 from iikmc.core.pairing import (
@@ -222,6 +230,27 @@ def test_a_few_odd_dates_do_not_move_the_reference():
     np.testing.assert_allclose(moved.reference.centres, usual.centres, rtol=2e-3)
     np.testing.assert_allclose(moved.reference.spreads, usual.spreads, rtol=2e-3)
     assert moved.residuals[4].max() < 0.05  # still the same ground, only paler
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40), st.randoms())
+def test_what_is_usual_lies_in_the_middle_half_whatever_the_order(values, random):
+    found = usual(values)
+    ordered, quarter = sorted(values), (len(values) - 1) // 4
+    # A rounding outside the lowest, or the highest, of the middle half is none.
+    assert ordered[quarter] - 1e-9 <= found <= ordered[-1 - quarter] + 1e-9
+    random.shuffle(values)
+    assert usual(values) == found
+    assert usual(values[:1] * len(values)) == values[0]
+    if len(values) < 7:
+        assert np.isclose(found, np.median(values), rtol=1e-12, atol=1e-9)
+
+
+def test_what_is_usual_hardly_moves_with_one_value_less_and_not_with_odd_ones():
+    # As dates have it: two groups, of about as many. Their median is one of either.
+    values = [1.0 + 0.01 * rank for rank in range(13)] + [2.0 + 0.01 * rank for rank in range(12)]
+    assert np.median(values[1:]) - np.median(values) > 0.4
+    assert 0.0 < usual(values[1:]) - usual(values) < 0.1
+    assert usual([1.0] * 20 + [1e9] * 5) == 1.0
 
 
 def test_constant_bands_are_moved_and_nothing_else():

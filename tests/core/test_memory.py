@@ -66,7 +66,7 @@ def test_pixels_beyond_the_limit_come_back_from_the_scratch_file():
 @pytest.mark.parametrize("ends", ["well", "with an error"])
 def test_no_scratch_file_stays(ends, three_scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("iikmc.core.reading._room", lambda *_: 0)
+    monkeypatch.setattr("iikmc.core.reading.pixel_room", lambda *_: 0)
     if ends == "with an error":
         data = three_scenes[-1].read_bytes()
         three_scenes[-1].write_bytes(data[: len(data) // 2])

@@ -171,7 +171,7 @@ def test_reasons_and_valid_pixels_add_up_to_the_grid(tmp_path, monkeypatch, dtyp
     paths, options = scene_with_everything(tmp_path, dtype)
     for room in (None, 0):  # none: float values are read twice
         if room is not None:
-            monkeypatch.setattr("iikmc.core.reading._room", lambda *_: 0)
+            monkeypatch.setattr("iikmc.core.reading.pixel_room", lambda *_: 0)
         with open_series(paths, **options) as series:
             store = series.pixels(threads=2)
             assert store.left_out.shape == (2, len(LeftOut))

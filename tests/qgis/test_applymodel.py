@@ -287,7 +287,7 @@ BAD = {
     "output_blocked": (lambda s, f: {"OUTPUT": blocked(f)}, "cannot be written"),
     "distance_blocked": (lambda s, f: {"DISTANCE": blocked(f)}, "cannot be written"),
     "margin_blocked": (lambda s, f: {"MARGIN": blocked(f)}, "cannot be written"),
-    "engine": (lambda s, f: {"ENGINE": 4}, "dask"),
+    "engine": (lambda s, f: {"ENGINE": 3}, "cupy"),
     "mask_count": (lambda s, f: {"MASKS": list(s.masks[:1])}, "1 masks for 3 scenes"),
     "grid": (
         lambda s, f: {

@@ -18,7 +18,7 @@ from qgis.core import (
 )
 from synthetic import BANDS, ORIGIN, RecordingFeedback, spectra, write_raster
 
-RUN_ONLY = {"fewer_spectra", "no_valid_pixel", "broken_file"}
+RUN_ONLY = {"fewer_spectra", "no_valid_pixel", "broken_file", "scheduler_file"}
 
 
 def wms() -> QgsRasterLayer:
@@ -149,7 +149,14 @@ CASES = {
         "model has 2 bands",
     ),
     "engine_cupy": (lambda s, f: {"ENGINE": 3}, "cupy"),
-    "engine_dask": (lambda s, f: {"ENGINE": 4}, "dask"),
+    "scheduler_of_no_use": (
+        lambda s, f: {"ENGINE": 2, "SCHEDULER": "tcp://127.0.0.1:8786"},
+        "is for the engine dask",
+    ),
+    "scheduler_file": (
+        lambda s, f: {"ENGINE": 4, "SCHEDULER": str(f / "gone_scheduler")},
+        "no Dask scheduler file",
+    ),
     "fewer_spectra": (
         lambda s, f: {"INPUT": [other_scene(f, planes=np.full((3, 96, 96), 7, np.uint16))]},
         "distinct",

@@ -45,6 +45,7 @@ FITTING = {
 }
 RUNNING = {
     "ENGINE": ("enum", 0, False),
+    "SCHEDULER": ("string", "", True),
     "THREADS": ("number", 0, False),
     "MEMORY_MB": ("number", 0, False),
 }
@@ -52,6 +53,7 @@ SEED = {
     "SEED": ("number", 0, False),
     "TEMPORAL": ("enum", 0, False),
     "TEMPORAL_STRENGTH": ("number", 1.0, False),
+    "CHECKPOINT": ("file", None, True),
 }
 LAYERS = {
     "LOAD": ("boolean", True, False),

@@ -1,0 +1,421 @@
+"""What workers do: functions that are called by name, with numbers, arrays, text and parts.
+
+Each takes a monitor first, which says when the client has stopped the run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from typing import Any, Optional
+
+import numpy as np
+from distributed import get_worker
+
+from ..areas import row_counts
+from ..backends.base import Yardstick
+from ..codes import CodeGrid, CodeTally, ValueRange
+from ..errors import EngineError, IikmcError
+from ..grid import Grid, Window
+from ..monitor import Monitor
+from ..pixels import Block
+from ..reading import Coder, Survey, Totals, WindowReader, pixel_room
+from ..scene_rasters import Tile
+from ..scratch import Shelf, memory_limit
+from ..series import Series
+from . import plain
+from .part import Part, part_store
+
+Room = tuple[Optional[int], float]
+"""MEMORY_MB of a worker, and a part's share of it."""
+Smoothing = Optional[tuple[float, np.ndarray]]
+"""Mean squared distance and costs of transitions; None: labels stay as they are."""
+FAILED = "iikmc failed"
+
+_stopped: set[str] = set()
+_busy: Counter[str] = Counter()
+_series: OrderedDict[str, Series] = OrderedDict()
+_lent: dict[str, Sequence[Block]] = {}
+_lock = threading.Lock()
+
+
+class _Watch(Monitor):
+    """Says that a run is cancelled once its client has stopped it."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+
+    def cancelled(self) -> bool:
+        return self._run in _stopped
+
+
+def perform(name: str, run: str, worker: str, arguments: Sequence[Any]) -> Any:
+    """Call a function of this module; the engine's errors come back as text.
+
+    They are RuntimeErrors of FAILED, the name of the error's class, its message, and the worker.
+    """
+    monitor = _Watch(run)
+    with _lock:
+        _busy[run] += 1
+    try:
+        monitor.check()
+        return globals()[name](monitor, *arguments)
+    except IikmcError as error:
+        found = type(error).__name__, str(error)
+    finally:
+        with _lock:
+            _busy[run] -= 1
+    # Not while the error is handled: it would travel along as the context, and GDAL's cannot.
+    raise RuntimeError(FAILED, *found, worker)
+
+
+def stop(run: str) -> None:
+    """Let the tasks of a run end soon."""
+    _stopped.add(run)
+
+
+def busy(run: str) -> int:
+    """Return how many tasks of a run are under way here."""
+    return _busy[run]
+
+
+def forget(run: str) -> None:
+    """Free what was kept for a run that is over; what of it has yet to begin ends at once."""
+    _stopped.add(run)
+    with _lock:
+        _busy.pop(run, None)
+        for key in [key for key in _series if key.startswith(run)]:
+            _series.pop(key).close()
+
+
+def read(
+    monitor: Monitor,
+    series: tuple[str, dict[str, Any], tuple[Any, ...]],
+    jobs: Sequence[tuple[int, ...]],
+    grids: Sequence[tuple[Any, ...]],
+    room: Room,
+) -> Part:
+    """Read and code windows: rows of scene, row, column, height, width."""
+    opened = _opened(*series)
+    windows = [(rank, Window(*place)) for rank, *place in jobs]
+    reader = WindowReader(opened, 2)
+    raw = (reader(job) for job in windows)
+    return _coded(monitor, opened, reader, raw, windows, grids, room)
+
+
+class Surveyed:
+    """Windows whose values are known but not how to code them."""
+
+    def __init__(self, given: tuple[Any, ...], monitor: Monitor) -> None:
+        self._given = given
+        series, jobs, room = given
+        self.series = _opened(*series)
+        self.windows = [(rank, Window(*place)) for rank, *place in jobs]
+        self.reader = WindowReader(self.series, 2)
+        self._survey = Survey(self.reader, _room(room, self.series, self.windows, None))
+        self._waiting = []
+        for job in self.windows:
+            monitor.check()
+            self._waiting.append(self._survey(job))
+
+    @property
+    def ranges(self) -> list[ValueRange]:
+        """What was seen of each band."""
+        return self._survey.ranges
+
+    def raw(self) -> Any:
+        """Yield the windows with their values."""
+        return (self._survey.whole(item) for item in self._waiting)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as what to read."""
+        return Surveyed, (self._given, Monitor())
+
+
+def survey(
+    monitor: Monitor,
+    series: tuple[str, dict[str, Any], tuple[Any, ...]],
+    jobs: Sequence[tuple[int, ...]],
+    room: Room,
+) -> Surveyed:
+    """Read windows to learn the bands' ranges."""
+    return Surveyed((series, jobs, room), monitor)
+
+
+def ranges(monitor: Monitor, surveyed: Surveyed) -> list[tuple[Any, ...]]:
+    """Return the ranges of the bands."""
+    return plain.ranges_out(surveyed.ranges)
+
+
+def code(
+    monitor: Monitor, surveyed: Surveyed, grids: Sequence[tuple[Any, ...]], room: Room
+) -> Part:
+    """Code windows that were surveyed."""
+    raw, windows = surveyed.raw(), surveyed.windows
+    return _coded(monitor, surveyed.series, surveyed.reader, raw, windows, grids, room)
+
+
+def _coded(
+    monitor: Monitor,
+    series: Series,
+    reader: WindowReader,
+    raw: Any,
+    windows: Sequence[tuple[int, Window]],
+    grids: Sequence[tuple[Any, ...]],
+    room: Room,
+) -> Part:
+    known = plain.grids_in(grids)
+    shelf = Shelf(_room(room, series, windows, known))
+    tallies: dict[int, tuple[Any, ...]] = {}
+
+    def close(rank: int, tally: CodeTally) -> None:
+        tallies[rank] = tally.as_plain()
+
+    coder = Coder(known, shelf, Counter(rank for rank, _ in windows), close, monitor)
+    blocks: list[Block] = []
+    for item in raw:
+        monitor.check()
+        blocks.append(coder(item))
+    blocks.sort(key=lambda block: (block.scene, block.window.row, block.window.column))
+    store = part_store(
+        blocks, shelf, series.grid, len(series), known, coder.saturated, reader.left_out()
+    )
+    return Part(store, tallies)
+
+
+def pixels(monitor: Monitor, part: Part) -> int:
+    """Return how many valid pixels a part has."""
+    return part.store.pixels
+
+
+def facts(monitor: Monitor, part: Part) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Return a part's pixels by scene, saturated values by band, and pixels left out."""
+    store = part.store
+    return store.scene_pixels, list(store.saturated), store.left_out
+
+
+def tallies(monitor: Monitor, part: Part, first: int, stop: int) -> dict[int, tuple[Any, ...]]:
+    """Return the tallies of scenes ``first`` to ``stop`` (not included)."""
+    return {rank: part.tallies[rank] for rank in range(first, stop) if rank in part.tallies}
+
+
+def merge_tallies(
+    monitor: Monitor,
+    grids: Sequence[tuple[Any, ...]],
+    first: int,
+    stop: int,
+    groups: Sequence[dict[int, tuple[Any, ...]]],
+) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+    """Return each scene's statistics and quantiles from the tallies of all parts, and a total."""
+    known = plain.grids_in(grids)
+    totals, whole = Totals(known, stop - first), CodeTally(known)
+    for rank in range(first, stop):
+        monitor.check()
+        tally = CodeTally(known)
+        for group in groups:
+            if rank in group:
+                tally.add_plain(group[rank])
+        totals.close(rank - first, tally)
+        whole.merge(tally)
+    scenes = [
+        (plain.statistics_out(found), plain.quantiles_out(quantiles))
+        for found, quantiles in zip(totals.scene_statistics, totals.scene_quantiles)
+    ]
+    return scenes, whole.as_plain()
+
+
+def lend(key: str, blocks: Sequence[Block]) -> None:
+    """Let :func:`borrow` find blocks of this process."""
+    _lent[key] = blocks
+
+
+def take_back(key: str) -> None:
+    """End a loan."""
+    _lent.pop(key, None)
+
+
+def borrow(monitor: Monitor, key: str, first: int, stop: int, scenes: int) -> Part:
+    """Return a part of blocks that this process has lent."""
+    nothing = np.zeros((scenes, 0), np.int64)
+    grid = Grid("", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, 1)
+    store = part_store(_lent[key][first:stop], Shelf(0), grid, scenes, (), (), nothing)
+    return Part(store, {})
+
+
+def labels(monitor: Monitor, part: Part, scores: plain.PlainScores) -> tuple[np.ndarray, ...]:
+    """Return the labels that scores gave each block."""
+    return part.labels(scores, monitor)
+
+
+def settle(monitor: Monitor, part: Part) -> None:
+    """Free the tallies, once they have been merged."""
+    part.tallies.clear()
+
+
+def each(
+    monitor: Monitor, part: Part, function: tuple[str, str], arguments: Sequence[Any]
+) -> list[tuple[int, Any]]:
+    """Return each block's scene and what a function of the engine makes of it."""
+    found, results = _function(function), []
+    for block in part.store.blocks:
+        monitor.check()
+        results.append((block.scene, found(block, *arguments)))
+    return results
+
+
+def derive(
+    monitor: Monitor, part: Part, function: tuple[str, str], arguments: Sequence[Any], room: Room
+) -> Part:
+    """Return a part of the codes that a function takes from each block."""
+    found, blocks, store = _function(function), [], part.store
+    shelf = Shelf(_allowance(room) // 4)  # beside the codes themselves
+    for block in store.blocks:
+        monitor.check()
+        codes = np.ascontiguousarray(found(block, *arguments))
+        if codes.shape[1]:
+            blocks.append(Block(block.scene, block.window, shelf.put(codes), None))
+    scenes, grids = store.scene_count, store.code_grids
+    none = np.zeros_like(store.left_out)
+    return Part(part_store(blocks, shelf, store.grid, scenes, grids, store.saturated, none), {})
+
+
+def step(
+    monitor: Monitor, part: Part, before: plain.PlainScores | None, after: plain.PlainScores
+) -> tuple[np.ndarray, ...]:
+    """Label a part by scores; return sums, counts, and how many labels are new."""
+    partials = part.step(before, after, monitor)
+    return partials.sums, partials.counts, np.array(partials.changed, np.int64)
+
+
+def measure(
+    monitor: Monitor, part: Part, scores: plain.PlainScores, yardstick: tuple[Any, ...]
+) -> tuple[np.ndarray, ...]:
+    """Return the sums of what is measured of each class."""
+    found = part.measure(scores, Yardstick(*yardstick), monitor)
+    return found.distances, found.silhouettes
+
+
+def class_counts(
+    monitor: Monitor, part: Part, scores: plain.PlainScores, smoothing: Smoothing
+) -> tuple[np.ndarray]:
+    """Return how many pixels each scene has of each class, int64 (scenes, classes)."""
+    counts = np.zeros((part.store.scene_count, scores[2].shape[1]), np.int64)
+    labels = part.labels_after(scores, smoothing, monitor)
+    for block, found in zip(part.store.blocks, labels):
+        counts[block.scene] += np.bincount(found, minlength=counts.shape[1])
+    return (counts,)
+
+
+def class_rows(
+    monitor: Monitor, part: Part, scores: plain.PlainScores, smoothing: Smoothing
+) -> list[tuple[int, int, np.ndarray]]:
+    """Return scene, first row and counts of the classes by row, for each block."""
+    classes = scores[2].shape[1]
+    labels = part.labels_after(scores, smoothing, monitor)
+    return [
+        (block.scene, block.window.row, row_counts(block.spread(found + np.uint8(1)), classes))
+        for block, found in zip(part.store.blocks, labels)
+    ]
+
+
+def tiles(
+    monitor: Monitor,
+    part: Part,
+    scores: plain.PlainScores,
+    smoothing: Smoothing,
+    rank: int,
+    measuring: tuple[Any, ...] | None,
+) -> list[tuple[Any, ...]]:
+    """Return windows of a scene with its class numbers and measures."""
+    measure = None if measuring is None else plain.measure_in(measuring)
+    found = []
+    labels = part.labels_after(scores, smoothing, monitor)
+    for block, of_block in zip(part.store.blocks, labels):
+        if block.scene == rank:
+            monitor.check()
+            tile = Tile.of(block, of_block, measure)
+            found.append((astuple(tile.window), tile.labels, tile.measures))
+    return found
+
+
+def write(
+    monitor: Monitor,
+    rasters: tuple[Any, ...],
+    places: Sequence[tuple[int, ...]],
+    class_pixels: np.ndarray,
+    parts: Sequence[list[tuple[Any, ...]]],
+) -> np.ndarray | None:
+    """Put the tiles of a scene together and write its rasters; return its classes' hectares.
+
+    They are written window by window as without workers, so that the files have the same bytes.
+    """
+    known = plain.rasters_in(rasters)
+    shape = known.grid.height, known.grid.width
+    labels = np.zeros(shape, np.uint8)
+    measures = [np.full(shape, np.nan, np.float32) for _ in known.kinds]
+    for row, column, height, width, numbers, planes in (
+        (*place, numbers, planes) for part in parts for place, numbers, planes in part
+    ):
+        inside = slice(row, row + height), slice(column, column + width)
+        labels[inside] = numbers
+        for measure, plane in zip(measures, planes):
+            measure[inside] = plane
+
+    def whole() -> Iterator[Tile]:
+        for row, column, height, width in places:
+            inside = slice(row, row + height), slice(column, column + width)
+            window = Window(row, column, height, width)
+            yield Tile(window, labels[inside], tuple(measure[inside] for measure in measures))
+
+    return known.write(whole(), class_pixels, monitor.check)
+
+
+def add(monitor: Monitor, terms: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Return the sums of integer arrays, place by place."""
+    return tuple(sum(arrays[1:], arrays[0]) for arrays in zip(*terms))
+
+
+def _allowance(room: Room) -> int:
+    """Return the bytes of memory for a part: what the client allows, of what Dask allows."""
+    memory_mb, share = room
+    limit = get_worker().memory_manager.memory_limit
+    allowed = memory_limit(memory_mb)
+    # Dask writes to disk and stops workers from 0.6 of its limit on.
+    return int(share * (min(allowed, limit // 2) if limit else allowed))
+
+
+def _room(
+    room: Room,
+    series: Series,
+    windows: Sequence[tuple[int, Window]],
+    grids: Sequence[CodeGrid] | None,
+) -> int:
+    """Return the bytes of memory for the codes of windows that are read one after the other."""
+    sizes = [window.height * window.width for _, window in windows]
+    bands = len(series.band_names)
+    return pixel_room(sum(sizes), bands, grids, max(sizes), _allowance(room))
+
+
+def _function(name: tuple[str, str]) -> Any:
+    module, function = name
+    root = __name__.rsplit(".core.", 1)[0]
+    return getattr(importlib.import_module(f"{root}.{module}"), function)
+
+
+def _opened(key: str, recipe: dict[str, Any], likeness: tuple[Any, ...]) -> Series:
+    """Return the series of a run, opened once on each worker."""
+    with _lock:
+        known = _series.get(key)
+    if known is None:
+        known = plain.opened(recipe)
+        if plain.likeness(known) != likeness:
+            raise EngineError(
+                "A worker sees other scenes under the same paths than the client does: give paths "
+                "that mean the same files everywhere."
+            )
+        with _lock:
+            known = _series.setdefault(key, known)
+    return known
