@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 BLOCK_PIXELS = 1 << 20
 # Values, codes and temporaries of a window, for each of the windows under way on a thread.
 _COPIES = 3
+_TILE = 32
 
 
 def read_pixels(
@@ -173,7 +174,8 @@ def pixel_room(
             f"{pixels:,} pixels need {needed / 2**20:,.0f} MB for labels and the windows being "
             f"read, memory_mb allows {limit / 2**20:,.0f}: allow more, or use fewer threads."
         )
-    room = limit - needed
+    # The Numba kernels keep a ball around each tile of pixels where there are many classes.
+    room = max(0, limit - needed - -(-pixels // _TILE) * (bands * size + 4))
     check_disk(pixels * bands * size - room)
     return room
 

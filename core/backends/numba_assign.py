@@ -14,15 +14,16 @@ from .base import UNLABELLED
 from .numba_vectors import (
     FLOAT_RULES,
     LANES,
-    PAIR,
     TILE,
     VERSION,
     count_bits,
+    enclose_tile,
     lowest_bit,
     move_pixel,
     near_classes,
     score_tile,
     sum_columns,
+    unlike,
 )
 
 ROUNDED_UP = 1.0 + 2.0**-20
@@ -33,7 +34,8 @@ _STRIP = 512
 _TILES = _STRIP // TILE
 # Places of changed pixels are listed so many at a time, without a branch for each.
 _AT_ONCE = 4
-_MANY = 8
+# Bits of a word that says which classes to look at.
+_WORD = 64
 
 
 @functools.cache
@@ -65,14 +67,16 @@ def assigning_kernel(bands: int, dtype: str) -> Callable[..., tuple[int, int]]:
         offsets = np.empty(bands, np.float32)
         # Two tables, taken in turn: neighbours often move alike, and would wait for one another.
         moves = np.zeros((2 * UNLABELLED, columns), np.int64)
-        # Rows of coefficients to look at: all classes, then for each tile those that may be near.
-        # The row after the last class, which completes a pair, scores above all.
-        room = q32.shape[0] + _MANY
-        rows = np.empty(room * (_TILES + 1), np.uint16)
-        for j in range(classes + PAIR):
-            rows[j] = min(j, classes)
-        starts = np.zeros(_TILES, np.int64)
-        lengths = np.full(_TILES, classes)
+        # Classes to look at, as bits: all, or for each tile those that may be near.
+        words = (classes + _WORD - 1) // _WORD
+        everything = np.empty(words, np.uint64)
+        for word in range(words):
+            everything[word] = ~np.uint64(0) >> np.uint64(max((word + 1) * _WORD - classes, 0))
+        near = np.empty(_TILES * words, np.uint64)
+        for i in range(_TILES * words):
+            near[i] = everything[i % words]
+        # The one class that may be near a tile, none if it is negative.
+        single = np.full(_TILES, -1)
         changed, scored = 0, 0
         # No array gets another name in the loops: counting its users would cost as much as a class.
         for first in range(0, pixels, _STRIP):
@@ -82,31 +86,26 @@ def assigning_kernel(bands: int, dtype: str) -> Callable[..., tuple[int, int]]:
                 number = first // TILE + tile
                 reference = np.int64(labels[min(number * TILE, last) + TILE // 2])
                 if reference >= classes or n[reference] == NEVER:
-                    starts[tile], lengths[tile] = 0, classes
+                    single[tile] = -1
+                    for word in range(words):
+                        near[tile * words + word] = everything[word]
                     continue
                 level = n32[reference]
                 for b in range(bands):
                     offsets[b] = np.float32(np.int32(centres[number, b]) - midpoints[b])
                     level -= q32[reference, b] * offsets[b]
                 level += np.float32(2.0) * gap
-                end = room * (tile + 1)
-                starts[tile] = end
-                for word in range(0, n32.shape[0], 64):
+                some = np.int64(0)
+                for word in range(words):
                     bits = np.uint64(0)
-                    for j in range(word, min(word + 64, n32.shape[0]), LANES):
+                    for j in range(word * _WORD, min((word + 1) * _WORD, n32.shape[0]), LANES):
                         bits |= near_classes(
                             all_bands, across, n32, offsets, distances, reference, radii[number],
                             level, j,
-                        ) << np.uint64(j - word)  # fmt: skip
-                    listed = end
-                    end += count_bits(bits)
-                    while bits:
-                        for i in range(listed, listed + _MANY):
-                            rows[i] = np.uint16(word + lowest_bit(bits))
-                            bits &= bits - np.uint64(1)
-                        listed += _MANY
-                rows[end] = np.uint16(classes)
-                lengths[tile] = end - starts[tile]
+                        ) << np.uint64(j % _WORD)  # fmt: skip
+                    near[tile * words + word] = bits
+                    some += count_bits(bits)
+                single[tile] = reference if some == 1 else -1
             any_moved, any_doubtful = np.uint64(0), np.uint64(0)
             for tile in range(tiles):
                 # The last tile begins within the one before it, whose pixels are left out.
@@ -116,12 +115,20 @@ def assigning_kernel(bands: int, dtype: str) -> Callable[..., tuple[int, int]]:
                     moved[tile], doubtful[tile] = np.uint64(0), ~(fresh << np.uint64(pixels))
                     any_doubtful = doubtful[tile]
                     continue
-                scored += lengths[tile]
-                words = score_tile(
-                    all_bands, codes, place, labels, q32, n32, midpoints, gap, rows, starts[tile],
-                    lengths[tile], found, tile * TILE,
-                )  # fmt: skip
-                moved[tile], doubtful[tile] = words[0] & fresh, words[1] & fresh
+                if single[tile] >= 0:
+                    label = np.uint8(single[tile])
+                    scored += 1
+                    moved[tile], doubtful[tile] = unlike(labels, place, label) & fresh, np.uint64(0)
+                    for i in range(TILE if moved[tile] else 0):
+                        found[tile * TILE + i] = label
+                else:
+                    for word in range(words):
+                        scored += count_bits(near[tile * words + word])
+                    flags = score_tile(
+                        all_bands, codes, place, labels, q32, n32, midpoints, gap, near, tile,
+                        words, found,
+                    )  # fmt: skip
+                    moved[tile], doubtful[tile] = flags[0] & fresh, flags[1] & fresh
                 any_moved |= moved[tile]
                 any_doubtful |= doubtful[tile]
             for tile in range(tiles if any_doubtful else 0):
@@ -185,38 +192,27 @@ def assigning_kernel(bands: int, dtype: str) -> Callable[..., tuple[int, int]]:
 
 
 @functools.cache
-def enclosing_kernel(dtype: str) -> Callable[..., None]:
+def enclosing_kernel(bands: int, dtype: str) -> Callable[..., None]:
     """Return the kernel that encloses each tile's pixels in a ball.
 
     ``enclose(codes, weights, centres, radii)``: with differences of codes multiplied by
-    ``weights``, float64, (bands,), no pixel of a tile lies farther from its centre than its
+    ``weights``, float32, (bands,), no pixel of a tile lies farther from its centre than its
     radius; ``centres`` are codes, (tiles, bands), ``radii`` float32, (tiles,).
     """
-    types = f"void({dtype}[:, ::1], float64[::1], {dtype}[:, ::1], float32[::1])"
+    all_bands = (0,) * bands
+    types = f"void({dtype}[:, ::1], float32[::1], {dtype}[:, ::1], float32[::1])"
+    # A square errs by some six roundings, the sum of them by one more for each band.
+    rounded_up = 1.0 + (bands + 16) * 2.0**-24
 
     def kernel(codes, weights, centres, radii):
-        bands, pixels = codes.shape
-        squares = np.empty(TILE, np.float64)
+        last = codes.shape[1] - TILE
         for tile in range(radii.shape[0]):
-            place = min(tile * TILE, pixels - TILE)
-            squares[:] = 0.0
-            for b in range(bands):
-                plane, weight = codes[b, place : place + TILE], weights[b]
-                total = np.int64(0)
-                for p in range(TILE):
-                    total += np.int64(plane[p])
-                centre = total // TILE
-                centres[tile, b] = centre
-                for p in range(TILE):
-                    difference = np.float64(np.int32(plane[p]) - np.int32(centre)) * weight
-                    squares[p] += difference * difference
-            largest = 0.0
-            for p in range(TILE):
-                largest = max(largest, squares[p])
-            radii[tile] = np.float32(np.sqrt(largest) * ROUNDED_UP)
+            place = min(tile * TILE, last)
+            square = enclose_tile(all_bands, codes, place, weights, centres, tile)
+            radii[tile] = np.float32(np.sqrt(np.float64(square)) * rounded_up)
 
     kernel.__module__ = numba.__name__
-    kernel.__qualname__ = kernel.__name__ = f"enclose_{dtype}"
+    kernel.__qualname__ = kernel.__name__ = f"enclose_{dtype}_{bands}_bands_{VERSION}"
     compiled: Callable[..., None] = numba.njit(
         types, nogil=True, cache=True, fastmath=set(FLOAT_RULES), error_model="numpy"
     )(kernel)

@@ -2,8 +2,9 @@
 
 A ball has a centre c and a radius r; a class j is further from all of its pixels x than a class
 i if s_j(c) − s_i(c) > |q_j − q_i| r, for s_j(x) − s_i(x) = s_j(c) − s_i(c) − (q_j − q_i)·(x − c)
-and the last product is at most |q_j − q_i| |x − c| (Cauchy-Schwarz). It pays where neighbours
-are alike, which is found out block by block.
+and the last product is at most |q_j − q_i| |x − c| (Cauchy-Schwarz). Where only one class is left,
+it is that of all the pixels, and their codes are not read. It pays where neighbours are alike,
+which is found out block by block.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .numba_vectors import FARTHEST, LANES, TILE
 
 # From so many classes on, balls are tried; a block keeps them while no more than this share of
 # the classes has to be looked at (both measured).
-_CLASSES = 32
+_CLASSES = 16
 _SHARE = 0.7
 _SAMPLE_TILES = 1024
 
@@ -45,7 +46,8 @@ class Balls:
         if largest.pixels < TILE:
             self._in_use = False
             return
-        self._enclose = beside(lambda: enclosing_kernel(largest.codes.dtype.name), monitor)
+        shape = largest.codes.shape[0], largest.codes.dtype.name
+        self._enclose = beside(lambda: enclosing_kernel(*shape), monitor)
         self.weights = _weights(largest.codes.load())
 
     def of(self, index: int, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,12 +71,12 @@ class Balls:
 
 
 def _weights(codes: np.ndarray) -> np.ndarray:
-    """Return what makes the bands' differences within tiles alike, float64; any would be right."""
+    """Return what makes the bands' differences within tiles alike, float32; any would be right."""
     tiles = codes.shape[1] // TILE
     chosen = np.linspace(0, tiles - 1, min(tiles, _SAMPLE_TILES)).astype(np.int64)
     places = chosen[:, None] * TILE + np.arange(TILE)
     spreads = codes[:, places].std(axis=2).mean(axis=1)
-    return 1.0 / np.where(spreads > 0.0, spreads, 1.0)
+    return (1.0 / np.where(spreads > 0.0, spreads, 1.0)).astype(np.float32)
 
 
 @dataclass(frozen=True)

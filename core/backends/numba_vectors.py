@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -22,11 +22,9 @@ from numba.extending import intrinsic
 FLOAT_RULES = ("contract", "nnan", "ninf", "nsz")
 # Pixels of a tile; no fewer were faster with registers half as long either.
 TILE = 32
-# Classes are scored so many in a turn: scores come in rows that a kernel is given in pairs.
-PAIR = 2
 LANES = 16
 FARTHEST = 3e38
-"""Score, float32, of a row that is there to complete a pair: above that of any class."""
+"""Score, float32, of a row that is there to fill a vector: above that of any class."""
 
 _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _FLOAT = ir.FloatType()
@@ -65,25 +63,39 @@ def count_bits(context, word):
 
 
 @_instruction
-def score_tile(
-    context, bands, codes, place, before, q, n, midpoints, gap, rows, start, count, found, spot
-):  # fmt: skip
-    """Find the nearest class of each pixel of the tile at ``place``; ``found`` from ``spot`` on.
+def unlike(context, labels, place, label):
+    """Return which pixels of the tile at ``place`` have another label, as bits."""
 
-    The classes looked at are ``count`` of ``rows``, uint16, from ``start`` on, and the one after
-    them if that makes a pair; their coefficients are ``q``, (classes, bands), and ``n``,
-    (classes,), in float32. Returns two words of bits: which pixels have another class than
-    ``before``, uint8, and which have two best scores that are no more than ``gap`` apart.
+    def generate(context, builder, signature, arguments):
+        labels = context.make_array(signature.args[0])(context, builder, arguments[0])
+        start = builder.gep(labels.data, [arguments[1]])
+        known = _load(builder, start, ir.VectorType(_BYTE, TILE))
+        is_other = builder.icmp_unsigned("!=", known, _splat(builder, arguments[2]))
+        return builder.zext(builder.bitcast(is_other, ir.IntType(TILE)), _LONG)
+
+    return types.uint64(labels, place, label), generate
+
+
+@_instruction
+def score_tile(
+    context, bands, codes, place, before, q, n, midpoints, gap, words, tile, count, found
+):  # fmt: skip
+    """Find the nearest class of each pixel of the tile at ``place``; row ``tile`` of ``found``.
+
+    The classes looked at are those whose bits are set in row ``tile``, ``count`` long, of
+    ``words``, uint64; their coefficients are ``q``, (classes, bands), and ``n``, (classes,), in
+    float32. Returns two words of bits: which pixels have another class than ``before``, uint8,
+    and which have two best scores that are no more than ``gap`` apart.
     """
-    given = (bands, codes, place, before, q, n, midpoints, gap, rows, start, count, found, spot)
+    given = (bands, codes, place, before, q, n, midpoints, gap, words, tile, count, found)
 
     def generate(context, builder, signature, arguments):
         argument_types = signature.args
-        codes, before, q, n, midpoints, rows, found = (
+        codes, before, q, n, midpoints, words, found = (
             context.make_array(argument_types[i])(context, builder, arguments[i])
             for i in (1, 3, 4, 5, 6, 8, 11)
         )
-        place, gap, start, count, spot = (arguments[i] for i in (2, 7, 9, 10, 12))
+        place, gap, tile, count = (arguments[i] for i in (2, 7, 9, 10))
         code = _CODES[given[1].dtype.name]
         offsets = []
         for band in range(bands.count):
@@ -95,47 +107,115 @@ def score_tile(
             values = builder.sub(values, middle)
             offsets.append(builder.sitofp(values, ir.VectorType(_FLOAT, TILE)))
 
+        kinds = [ir.VectorType(kind, TILE) for kind in (_FLOAT, _FLOAT, _INT)]
+        names = "word", "classes", "next", "scored"
         entry = builder.block
-        loop, after = (builder.append_basic_block(name) for name in ("classes", "scored"))
-        builder.branch(loop)
+        word, loop, following, after = (builder.append_basic_block(name) for name in names)
+        builder.branch(word)
+
+        builder.position_at_end(word)
+        number = builder.phi(_LONG)
+        held = [builder.phi(kind) for kind in kinds]
+        row = builder.add(builder.mul(tile, count), number)
+        whole = _at(builder, words, row)
+        empty = builder.icmp_unsigned("==", whole, _long(0))
+        builder.cbranch(empty, following, loop)
+
         builder.position_at_end(loop)
-        turn = builder.phi(_LONG)
-        carried = [builder.phi(ir.VectorType(kind, TILE)) for kind in (_FLOAT, _FLOAT, _INT)]
-        best, second, nearest = carried
-        for i in range(PAIR):
-            row = _at(builder, rows, builder.add(builder.add(start, turn), _long(i)))
-            own = builder.mul(builder.zext(row, _LONG), _long(bands.count))
-            result = _splat(builder, _at(builder, n, builder.zext(row, _LONG)))
-            for band, offset in enumerate(offsets):
-                factor = _splat(builder, _at(builder, q, builder.add(own, _long(band))))
-                product = builder.fmul(factor, offset, flags=FLOAT_RULES)
-                result = builder.fsub(result, product, flags=FLOAT_RULES)
-            is_lower = builder.fcmp_ordered("<", result, best, flags=FLOAT_RULES)
-            number = _splat(builder, builder.zext(row, _INT))
-            nearest = builder.select(is_lower, number, nearest)
-            second = _smaller(builder, second, _larger(builder, result, best))
-            best = _smaller(builder, result, best)
-        following = builder.add(turn, _long(PAIR))
+        bits = builder.phi(_LONG)
+        best, second, nearest = carried = [builder.phi(kind) for kind in kinds]
+        bit = builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
+        own = builder.add(builder.mul(number, _long(64)), bit)
+        first = builder.mul(own, _long(bands.count))
+        result = _splat(builder, _at(builder, n, own))
+        for band, offset in enumerate(offsets):
+            factor = _splat(builder, _at(builder, q, builder.add(first, _long(band))))
+            product = builder.fmul(factor, offset, flags=FLOAT_RULES)
+            result = builder.fsub(result, product, flags=FLOAT_RULES)
+        is_lower = builder.fcmp_ordered("<", result, best, flags=FLOAT_RULES)
+        scored = (
+            _smaller(builder, result, best),
+            _smaller(builder, second, _larger(builder, result, best)),
+            builder.select(is_lower, _splat(builder, builder.trunc(own, _INT)), nearest),
+        )
+        left = builder.and_(bits, builder.sub(bits, _long(1)))
+        bits.add_incoming(whole, word)
+        bits.add_incoming(left, loop)
+        for phi, before_, result in zip(carried, held, scored):
+            phi.add_incoming(before_, word)
+            phi.add_incoming(result, loop)
+        builder.cbranch(builder.icmp_unsigned("!=", left, _long(0)), loop, following)
+
+        builder.position_at_end(following)
+        gathered = [builder.phi(kind) for kind in kinds]
+        for phi, before_, result in zip(gathered, held, scored):
+            phi.add_incoming(before_, word)
+            phi.add_incoming(result, loop)
+        further = builder.add(number, _long(1))
+        number.add_incoming(_long(0), entry)
+        number.add_incoming(further, following)
         far = _constant(_FLOAT, FARTHEST)
-        starts = _long(0), far, far, _constant(_INT, 0)
-        for phi, start, end in zip((turn, *carried), starts, (following, best, second, nearest)):
+        for phi, start, result in zip(held, (far, far, _constant(_INT, 0)), gathered):
             phi.add_incoming(start, entry)
-            phi.add_incoming(end, loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+            phi.add_incoming(result, following)
+        builder.cbranch(builder.icmp_signed("<", further, count), word, after)
 
         builder.position_at_end(after)
+        best, second, nearest = gathered
         labels = builder.trunc(nearest, ir.VectorType(_BYTE, TILE))
         known = _load(builder, builder.gep(before.data, [place]), labels.type)
-        _store(builder, labels, builder.gep(found.data, [spot]))
+        _store(builder, labels, builder.gep(found.data, [builder.mul(tile, _long(TILE))]))
         difference = builder.fsub(second, best, flags=FLOAT_RULES)
-        words = (
+        flags = (
             builder.icmp_unsigned("!=", labels, known),
             builder.fcmp_ordered("<=", difference, _splat(builder, gap), flags=FLOAT_RULES),
         )
-        whole = [builder.zext(builder.bitcast(w, ir.IntType(TILE)), _LONG) for w in words]
+        whole = [builder.zext(builder.bitcast(w, ir.IntType(TILE)), _LONG) for w in flags]
         return context.make_tuple(builder, signature.return_type, whole)
 
     return types.UniTuple(types.uint64, 2)(*given), generate
+
+
+@_instruction
+def enclose_tile(context, bands, codes, place, weights, centres, tile):
+    """Put the middle of the tile at ``place`` into row ``tile`` of ``centres``, codes.
+
+    Returns the largest squared distance of a pixel from it, float32, differences of codes
+    being multiplied by ``weights``, float32, (bands,).
+    """
+    given = (bands, codes, place, weights, centres, tile)
+    code = _CODES[codes.dtype.name]
+
+    def generate(context, builder, signature, arguments):
+        codes, weights, centres = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (1, 3, 4)
+        )
+        place, tile = arguments[2], arguments[5]
+        squares = _constant(_FLOAT, 0.0)
+        shift = ir.Constant(_INT, TILE.bit_length() - 1)
+        for band in range(bands.count):
+            address = _element(builder, codes, code, band, place)
+            values = _load(builder, address, ir.VectorType(code, TILE))
+            if code is not _INT:
+                values = builder.zext(values, ir.VectorType(_INT, TILE))
+            # The mean, rounded down; in two parts, for a sum of wide codes may not fit.
+            upper = builder.ashr(values, _splat(builder, shift))
+            lower = builder.and_(values, ir.Constant(values.type, [TILE - 1] * TILE))
+            centre = builder.add(
+                _reduce(builder, upper, builder.add),
+                builder.ashr(_reduce(builder, lower, builder.add), shift),
+            )
+            narrow = centre if code is _INT else builder.trunc(centre, code)
+            builder.store(narrow, _element(builder, centres, code, tile, _long(band)))
+            apart = builder.sub(values, _splat(builder, centre))
+            apart = builder.sitofp(apart, ir.VectorType(_FLOAT, TILE))
+            weight = _splat(builder, _at(builder, weights, _long(band)))
+            apart = builder.fmul(apart, weight, flags=FLOAT_RULES)
+            square = builder.fmul(apart, apart, flags=FLOAT_RULES)
+            squares = builder.fadd(squares, square, flags=FLOAT_RULES)
+        return _reduce(builder, squares, lambda one, other: _larger(builder, one, other))
+
+    return types.float32(*given), generate
 
 
 @_instruction
@@ -254,6 +334,17 @@ def _load(builder, address, vector):
 
 def _store(builder, value, address):
     builder.store(value, builder.bitcast(address, value.type.as_pointer())).align = 1
+
+
+def _reduce(builder, vector, operation):
+    """Return what an operation makes of all the values of a vector."""
+    count = vector.type.count
+    while count > 1:
+        count //= 2
+        nothing, half = ir.Constant(vector.type, ir.Undefined), ir.VectorType(_INT, count)
+        places = [ir.Constant(half, list(range(i, i + count))) for i in (0, count)]
+        vector = operation(*(builder.shuffle_vector(vector, nothing, part) for part in places))
+    return builder.extract_element(vector, ir.Constant(_INT, 0))
 
 
 def _smaller(builder, one, other):

@@ -139,7 +139,7 @@ def some_scores(rng: np.random.Generator, codes: list[np.ndarray], classes: int)
 @given(
     seed=st.integers(0, 2**32 - 1),
     bands=st.sampled_from([1, 3, 8]),
-    classes=st.sampled_from([2, 3, 15, 16, 17, 70, 254]),
+    classes=st.sampled_from([2, 3, 15, 16, 17, 63, 64, 65, 70, 129, 254]),
     sizes=st.lists(st.sampled_from([1, 31, 32, 33, 100, 511, 513, 1100]), min_size=1, max_size=3),
     dtype=st.sampled_from(["uint16", "int32"]),
 )
@@ -157,8 +157,9 @@ def test_whatever_the_pixels_each_step_is_that_of_numpy(
     reference, fast = NumpyBackend(1), NumbaBackend(2)
     for backend in (reference, fast):
         backend.prepare(blocks, len(blocks), Monitor())
-    for _ in range(4):
-        scores = some_scores(rng, codes, classes)
+    known = [some_scores(rng, codes, classes) for _ in range(3)]
+    for number in (0, 1, 1, 2, 0, 2):  # again, and back to where they were
+        scores = known[number]
         expected, found = reference.step(scores), fast.step(scores)
         for index in range(len(blocks)):
             assert fast.labels(index).tolist() == reference.labels(index).tolist()
@@ -174,15 +175,18 @@ def test_no_pixel_lies_outside_the_ball_of_its_tile(dtype):
 
     rng = np.random.default_rng(4)
     codes = smooth(rng, 5, 1000, dtype)
-    weights = rng.uniform(0.01, 3.0, 5)
+    weights = rng.uniform(0.01, 3.0, 5).astype(np.float32)
     tiles = -(-1000 // 32)
     centres, radii = np.empty((tiles, 5), dtype), np.empty(tiles, np.float32)
-    enclosing_kernel(dtype)(codes, weights, centres, radii)
+    enclosing_kernel(5, dtype)(codes, weights, centres, radii)
     for tile in range(tiles):
         start = min(32 * tile, 1000 - 32)
         differences = codes[:, start : start + 32].astype(float) - centres[tile][:, None]
         farthest = np.sqrt(((differences * weights[:, None]) ** 2).sum(axis=0)).max()
         assert farthest <= radii[tile] <= farthest * (1 + 1e-5)
+        assert (
+            centres[tile] == codes[:, start : start + 32].astype(np.int64).sum(axis=1) // 32
+        ).all()
 
 
 @pytest.mark.parametrize("alike", [True, False])
@@ -201,6 +205,47 @@ def test_balls_are_kept_where_neighbours_are_alike_and_there_only(alike):
     centres, radii = backend._balls.of(0, codes)
     assert len(radii) == len(centres) == (400 if alike else 0)
     backend.close()
+
+
+def test_tiles_with_one_class_near_are_labelled_without_being_scored():
+    """Wherever the labels were before: all, some or none of a tile's pixels change."""
+    from iikmc.core.backends.numba import NumbaBackend, doubtful_gap
+    from iikmc.core.backends.numba_assign import assigning_kernel
+    from iikmc.core.backends.numba_balls import Coefficients
+
+    codes = np.repeat(np.array([[100, 900, 5000]], np.uint16), 64, axis=1)
+    q, n = np.array([[[200], [1800], [10_000]]]), np.array([[10_000, 810_000, 25_000_000]])
+    scores = Scores(q, n, np.zeros(1, np.int64), np.ones(1))
+    moved = Scores(q[:, ::-1].copy(), n[:, ::-1].copy(), scores.midpoints, scores.scales)
+    reference, fast = NumpyBackend(1), NumbaBackend(1)
+    for backend in (reference, fast):
+        backend.prepare([block(codes)], 1, Monitor())
+    for each in (scores, scores, moved, scores):
+        expected, found = reference.step(each), fast.step(each)
+        assert fast.labels(0).tolist() == reference.labels(0).tolist()
+        assert found.changed == expected.changed
+        assert found.sums.tolist() == expected.sums.tolist()
+    fast.close()
+
+    labels = np.repeat(np.array([0, 1, 2], np.uint8), 64)
+    labels[:16] = 2  # the middle pixel of the first tile keeps the class that is near
+    weights, sums, counts = (
+        np.ones(1, np.float32),
+        np.zeros((3, 1), np.int64),
+        np.zeros(3, np.int64),
+    )
+    coefficients = Coefficients.of(scores, weights).of_scene(0)
+    ends = codes.min(axis=1), codes.max(axis=1)
+    gap = np.float32(doubtful_gap(q[0], n[0], scores.midpoints, *ends))
+    centres, radii = codes[0, ::32, None].copy(), np.zeros(6, np.float32)
+    changed, scored = assigning_kernel(1, "uint16")(
+        codes, labels, q[0], n[0], np.zeros(1, np.int32), *coefficients, gap, centres, radii, sums,
+        counts,
+    )  # fmt: skip
+    assert (changed, scored) == (16, 6)  # one class looked at for each tile
+    assert labels.tolist() == [0] * 64 + [1] * 64 + [2] * 64
+    assert counts.tolist() == [16, 0, -16]
+    assert sums.tolist() == [[1600], [0], [-1600]]
 
 
 @settings(deadline=None)
