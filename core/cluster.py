@@ -15,13 +15,14 @@ from .harmonisation import Harmonise
 from .harmonise import Harmonised, tell_fallbacks
 from .harmonise import harmonise as harmonise_dates
 from .lloyd import EmptyRule, LloydResult
-from .model import ClassModel, FitRecord, RunRecord, SceneRecord
+from .model import ClassModel
 from .monitor import Monitor
 from .palette import Colour, colours
 from .parallel import thread_count
 from .pixels import PixelStore
 from .plan import FitPlan, Init, Order, Temporal
 from .quality import measure_quality
+from .records import FitRecord, RunRecord, SceneRecord
 from .sampling import canonical_sample
 from .scene_space import SceneSpace
 from .scores import FeatureSpace

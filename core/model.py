@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import math
 import os
@@ -16,118 +15,18 @@ import numpy as np
 
 from .codes import CodeGrid
 from .errors import ModelError, OutputError
-from .harmonisation import Harmonise
 from .harmonise import Harmonised
 from .monitor import Monitor
 from .palette import Colour
-from .quality import Quality
 from .raster import ClassStyle
-from .scores import FeatureSpace, Scaling
-from .valid import LeftOut
+from .records import FitRecord, RunRecord
+from .scores import FeatureSpace
 
 if TYPE_CHECKING:
     from .series import Series
 
 _FORMAT = "iikmc class model"
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What was asked of a fit, in the words of the Python API."""
-
-    classes: int
-    init: str
-    strategy: str
-    sample_fraction: float
-    max_iter: int
-    stop_rule: str
-    tol: float
-    empty: str
-    order: str
-    seed: int
-    scaling: str = "none"
-    harmonise: str = "none"
-    harmonise_reference: str | None = None
-    temporal: str = "none"
-    temporal_strength: float = 1.0
-
-
-@dataclass(frozen=True)
-class SceneRecord:
-    """A scene of the fit: its valid pixels, and how many of them each class has.
-
-    ``left_out`` counts the other pixels for each reason of :class:`~.valid.LeftOut`.
-    """
-
-    name: str
-    date: dt.date
-    valid_pixels: int
-    class_pixels: tuple[int, ...]
-    left_out: tuple[int, ...] = (0,) * len(LeftOut)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Pixels that no mini-batch had, and the sum of their squared distances to the signatures."""
-
-    pixels: int
-    inertia: float
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """How a fit went.
-
-    ``changed`` and ``shift`` have an entry for each iteration: the share of pixels that took
-    another class, and the mean way of the centres as a share of the series' spread. The first
-    ``sample_iterations`` of them saw a sample of ``sample_pixels`` pixels only.
-    ``inertia`` is the sum of squared distances to the signatures, in squared input units, or in
-    those of the scaling.
-    ``saturated`` counts, for each band, the values outside the range of its codes. ``quality``
-    is None where fewer than two classes have pixels, and in models of older files. For
-    mini-batches, an iteration is a batch, and ``held_out`` says how well the signatures fit
-    pixels they were not trained on; it is None otherwise, and where all were needed. ``masks`` is
-    the kind of the masks.
-    """
-
-    settings: FitSettings
-    n_iter: int
-    sample_iterations: int
-    sample_pixels: int
-    converged: bool
-    changed: tuple[float, ...]
-    shift: tuple[float, ...]
-    inertia: float
-    saturated: tuple[int, ...]
-    scenes: tuple[SceneRecord, ...]
-    quality: Quality | None = None
-    held_out: HeldOut | None = None
-    masks: str = "none"
-
-    @property
-    def changed_fraction(self) -> float:
-        """Share of pixels that took another class in the last iteration."""
-        return self.changed[-1]
-
-    @property
-    def valid_pixels(self) -> int:
-        """Number of valid pixels of all scenes."""
-        return sum(scene.valid_pixels for scene in self.scenes)
-
-    @property
-    def class_pixels(self) -> tuple[int, ...]:
-        """Number of pixels of each class in all scenes."""
-        return tuple(sum(counts) for counts in zip(*(scene.class_pixels for scene in self.scenes)))
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """Where and how fast a model was fitted; not kept in the file, for it changes no result."""
-
-    engine: str
-    threads: int
-    seconds: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,11 +172,6 @@ class ClassModel:
 
     def _as_json(self) -> dict[str, Any]:
         signatures = self.signatures.tolist()
-        fit = asdict(self.fit)
-        for scene in fit["scenes"]:
-            scene["date"] = scene["date"].isoformat()
-            reasons = zip(LeftOut, scene["left_out"])
-            scene["left_out"] = {reason.value: pixels for reason, pixels in reasons if pixels}
         space = self.space
         seen = len(self.band_names) - self.static_bands
         bands = [
@@ -307,11 +201,11 @@ class ClassModel:
             content["harmonised"] = self.harmonised.as_json()
         if self.transitions is not None:
             content["transitions"] = self.transitions.tolist()
-        return {**content, "fit": fit}
+        return {**content, "fit": self.fit.as_json()}
 
     @classmethod
     def _of_json(cls, content: dict[str, Any]) -> ClassModel:
-        bands, classes, fit = content["bands"], content["classes"], dict(content["fit"])
+        bands, classes = content["bands"], content["classes"]
         _need(1 <= len(bands) <= 64 and 1 <= len(classes) <= 254, "number of bands or classes")
         numbers = [item["number"] for item in classes]
         _need(numbers == list(range(1, len(classes) + 1)), "class numbers")
@@ -321,28 +215,7 @@ class ClassModel:
         _need(all(isinstance(name, str) for name in names), "names")
         space = FeatureSpace(*zip(*(_coding(band) for band in bands)))
         _need(bool(np.isfinite(space.values(centres)).all()), "centres that are not finite")
-        fit["settings"] = FitSettings(**fit["settings"])
-        Scaling(fit["settings"].scaling)
-        Harmonise(fit["settings"].harmonise)
-        fit["scenes"] = tuple(
-            SceneRecord(
-                scene["name"],
-                dt.date.fromisoformat(scene["date"]),
-                int(scene["valid_pixels"]),
-                tuple(map(int, scene["class_pixels"])),
-                tuple(int(scene.get("left_out", {}).get(reason.value, 0)) for reason in LeftOut),
-            )
-            for scene in fit["scenes"]
-        )
-        widths = {len(scene.class_pixels) for scene in fit["scenes"]}
-        _need(widths == {len(classes)}, "pixels of classes")
-        for key, kind in (("changed", float), ("shift", float), ("saturated", int)):
-            fit[key] = tuple(map(kind, fit[key]))
-        _need(len(fit["changed"]) > 0, "iterations")
-        if fit.get("held_out") is not None:
-            fit["held_out"] = HeldOut(**fit["held_out"])
-        if fit.get("quality") is not None:
-            fit["quality"] = Quality.of_json(fit["quality"], len(classes))
+        fit = FitRecord.of_json(content["fit"], len(classes))
         static = [bool(band.get("static", False)) for band in bands]
         _need(static == sorted(static) and not static[0], "order of static features")
         return cls(
@@ -351,10 +224,10 @@ class ClassModel:
             centres=centres,
             names=tuple(names[len(bands) :]),
             colours=tuple(_colour(item["colour"]) for item in classes),
-            fit=FitRecord(**fit),
+            fit=fit,
             static_bands=sum(static),
             transitions=_transitions(content.get("transitions"), len(classes)),
-            harmonised=_harmonised(content.get("harmonised"), len(bands), len(fit["scenes"])),
+            harmonised=_harmonised(content.get("harmonised"), len(bands), len(fit.scenes)),
         )
 
 

@@ -14,7 +14,8 @@ from .dates import parse_iso
 from .errors import DateError, ParameterError
 from .harmonisation import Harmonise
 from .lloyd import EmptyRule, Rules, StopRule
-from .model import ClassModel, FitSettings
+from .model import ClassModel
+from .records import FitSettings
 from .scores import Scaling
 from .smoothing import MOST_STRENGTH
 

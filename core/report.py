@@ -17,9 +17,10 @@ from .dates_exhibit import harmonised
 from .errors import OutputError
 from .exhibits import Results, class_areas, convergence, maps, quality, signatures
 from .grid import Grid
-from .model import ClassModel, FitRecord
+from .model import ClassModel
 from .monitor import Monitor
 from .page import Html, count, element, fine_share, fixed, join, number, page, section, share, table
+from .records import FitRecord
 
 _PACKAGES = ("numpy", "numba", "rasterio", "matplotlib")
 

@@ -13,10 +13,10 @@ from .checkpoint import Checkpoint, FitState, LoopState, SampleFit
 from .errors import ParameterError
 from .lloyd import EmptyRule, LloydResult, LloydState, Rules, lloyd, spread_of
 from .minibatch import BatchState, held_out_inertia, minibatch
-from .model import HeldOut
 from .monitor import Monitor
 from .pixels import Block, PixelStore
 from .plan import FitPlan, Strategy
+from .records import HeldOut
 from .sampling import sampled_blocks
 from .scene_space import SceneSpace
 

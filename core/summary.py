@@ -6,9 +6,10 @@ import datetime as dt
 import math
 from collections.abc import Iterable
 
-from .model import ClassModel, FitRecord, FitSettings, SceneRecord
+from .model import ClassModel
 from .page import count, fine_share, fixed, listing, number, share
 from .quality import Quality
+from .records import FitRecord, FitSettings, SceneRecord
 from .valid import LeftOut
 
 _TREND = 10

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from iikmc.core import ClassModel, cluster, open_series
 from iikmc.core.codes import CodeGrid
 from iikmc.core.errors import ModelError, OutputError
-from iikmc.core.model import FitRecord, FitSettings, SceneRecord
+from iikmc.core.records import FitRecord, FitSettings, SceneRecord
 from iikmc.core.scores import FeatureSpace
 
 FOLDER_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

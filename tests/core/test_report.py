@@ -19,10 +19,11 @@ from iikmc.core.classify import ClassifiedScene
 from iikmc.core.codes import CodeGrid
 from iikmc.core.errors import Cancelled, OutputError
 from iikmc.core.grid import Grid, Window
-from iikmc.core.model import ClassModel, FitRecord, FitSettings, RunRecord, SceneRecord
+from iikmc.core.model import ClassModel
 from iikmc.core.monitor import Monitor
 from iikmc.core.palette import colours
 from iikmc.core.quality import Quality
+from iikmc.core.records import FitRecord, FitSettings, RunRecord, SceneRecord
 from iikmc.core.scores import FeatureSpace
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -10,8 +10,9 @@ import pytest
 
 from iikmc.core import summary
 from iikmc.core.codes import CodeGrid
-from iikmc.core.model import ClassModel, FitRecord, FitSettings, HeldOut, SceneRecord
+from iikmc.core.model import ClassModel
 from iikmc.core.palette import colours
+from iikmc.core.records import FitRecord, FitSettings, HeldOut, SceneRecord
 from iikmc.core.scores import FeatureSpace
 
 SETTINGS = FitSettings(
