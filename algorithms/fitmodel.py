@@ -14,7 +14,8 @@ from ..core.files import StagedOutputs
 from ..core.report import write_report
 from . import styling
 from .base import FeedbackMonitor, IikmcAlgorithm, tr
-from .fitting import FitOptions, add_fit_parameters, take_fit
+from .fit_parameters import add_fit_parameters
+from .fitting import FitOptions, take_fit
 from .inputs import SeriesInputs, add_reading_parameters, take_inputs
 from .outputs import add_fit_outputs, check_apart, fit_results, rehearse, take_file
 
