@@ -23,6 +23,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--strategy", default="full")
     parser.add_argument("--memory-mb", type=int, help="limit in MiB; the default is the engine's")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--client", help="address of a Dask scheduler, for the engine dask")
     parser.add_argument("--start", type=Path, help=".npy of first centres, in the input's units")
     given = parser.parse_args()
     logging.getLogger("iikmc").setLevel(logging.ERROR)
@@ -30,6 +32,7 @@ def main() -> None:
     from iikmc.core import cluster, errors, open_series
 
     limits = {} if given.memory_mb is None else {"memory_mb": given.memory_mb}
+    limits |= {"engine": given.engine, "client": given.client}
     init = "minmax" if given.start is None else np.load(given.start)
     shutil.rmtree(given.output, ignore_errors=True)
     began = time.perf_counter()

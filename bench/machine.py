@@ -18,6 +18,7 @@ PACKAGES = (
     "scikit-learn-intelex",
     "faiss-cpu",
     "dask",
+    "distributed",
     "dask-ml",
 )
 

@@ -1,6 +1,6 @@
 """Runs the benchmark and prints its table; bench/README.md says how to read it.
 
-make bench [BENCH=full|sweep] [ARGS="--scenes 2 --size 600 --lines k8,whole"]
+make bench [BENCH=full|sweep|cluster] [ARGS="--scenes 2 --size 600 --lines k8,whole"]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 
 import machine
+from cluster import cluster_iteration, cluster_run
 from iteration import ITERATION_LINES, one_iteration, to_convergence
 from peers import PEERS
 from settings import RESULTS, Settings
@@ -32,9 +33,17 @@ LINES: dict[str, Line] = {
     "start": second_start,
     "large": large_run,
     "sweep": sweep,
+    "cluster": cluster_run,
+    "cluster-iteration": cluster_iteration,
 }
-DEFAULT = tuple(key for key in LINES if key not in ("large", "sweep"))
-CHOICES = {"default": DEFAULT, "full": (*DEFAULT, "large"), "sweep": ("sweep",)}
+CLUSTER = ("cluster", "cluster-iteration")
+DEFAULT = tuple(key for key in LINES if key not in ("large", "sweep", *CLUSTER))
+CHOICES = {
+    "default": DEFAULT,
+    "full": (*DEFAULT, "large"),
+    "sweep": ("sweep",),
+    "cluster": CLUSTER,
+}
 
 
 def main() -> None:
@@ -74,7 +83,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--scenes", type=int, default=5)
     parser.add_argument("--size", type=int, default=2000, help="rows and columns of a scene")
-    parser.add_argument("--large-size", type=int, default=6400, help="those of the line large")
+    parser.add_argument(
+        "--large-size", type=int, default=6400, help="those of the lines large and cluster"
+    )
     parser.add_argument("--threads", type=int, default=_cores())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", help="name of the result; the time of day if left out")

@@ -14,7 +14,8 @@ from .monitor import Monitor
 from .pairing import PairedCodes, PairedReference
 from .parallel import ordered_map
 
-LEAST_CORRELATION = 0.9
+# A line is trusted in part between these correlations, so that no date jumps at a limit.
+LEAST_CORRELATION, FULL_CORRELATION = 0.5, 0.9
 # Pixels are compared in whole parts of the reference's spread.
 _PARTS = 1024
 # The first median is of dates standardised by what each of them shows, the second of better ones.
@@ -41,8 +42,9 @@ def invariant(
 
     ``standard`` is the scenes' :func:`~.harmonise.standardise`, which is where the comparison
     starts, and what a scene falls back on that has fewer invariant pixels than 30 for each
-    band, or 100, or a band in which they are correlated by less than 0.9 or have a gain beyond
-    0.1 to 10. Bands that are ``fixed`` are left alone. Raises Cancelled from the monitor.
+    band, or 100, or a band with a gain beyond 0.1 to 10; so does a band whose invariant pixels
+    are correlated by less than 0.5. From there to 0.9 gain and offset go over to the line's.
+    Bands that are ``fixed`` are left alone. Raises Cancelled from the monitor.
     """
     moving = [band for band in range(paired.codes.shape[1]) if band not in fixed]
     ranks = [rank for rank in range(len(paired.codes)) if rank != itself]
@@ -140,11 +142,14 @@ def _assembled(
             reasons[rank] = "; ".join(filter(None, [reasons[rank], found.reason]))
         for band, line in found.lines.items():
             centre, spread = standard.reference.centres[band], standard.reference.spreads[band]
-            gains[rank, band] = line.gain * start.gains[rank, band]
+            gain = line.gain * start.gains[rank, band]
             # In this order a line of gain 1 and offset 0 changes no bit.
-            offsets[rank, band] = line.gain * start.offsets[rank, band] + (
+            offset = line.gain * start.offsets[rank, band] + (
                 (1.0 - line.gain) * centre + line.offset * spread / _PARTS
             )
+            trust = _trust(line)
+            gains[rank, band] += trust * (gain - gains[rank, band])
+            offsets[rank, band] += trust * (offset - offsets[rank, band])
             pixels[rank, band] = found.pixels
             residuals[rank, band] = line.residual / _PARTS
     return Harmonisation(
@@ -196,19 +201,25 @@ def _fit(
     count = int(np.count_nonzero(unchanged))
     if count < least:
         return _Fit({}, 0, f"{count} invariant pixels, {least} are needed", every)
-    lines = {}
+    lines, why = {}, []
     for row in varied:
         band = bands[row]
         line = orthogonal_line(first[row, unchanged], second[row, unchanged])
-        if line is None or line.correlation < LEAST_CORRELATION:
+        if line is None or not _trust(line):
             close = 0.0 if line is None else line.correlation
-            why = f"band {band + 1}: correlation {close:.2f}, {LEAST_CORRELATION} is needed"
-            return _Fit({}, 0, why, every)
+            why.append(f"band {band + 1}: correlation {close:.2f}, {LEAST_CORRELATION} is needed")
+            continue
         gain = line.gain * start.gains[rank, band]
         if not 1.0 / MOST_GAIN <= gain <= MOST_GAIN:
             return _Fit({}, 0, f"band {band + 1} would need a gain of {gain:.3g}", every)
         lines[band] = line
-    return _Fit(lines, count, "", every)
+    return _Fit(lines, count, "; ".join(why), every)
+
+
+def _trust(line: Line) -> float:
+    """Return how far a line is trusted: not at all, 0, to as it is, 1."""
+    share = (line.correlation - LEAST_CORRELATION) / (FULL_CORRELATION - LEAST_CORRELATION)
+    return min(max(share, 0.0), 1.0)
 
 
 def _parts(codes: np.ndarray, reference: Reference, band: int) -> np.ndarray:

@@ -124,17 +124,23 @@ def open_series(
     notes = _notes(scenes, infos, kind, bands is None)
     series = Series(scenes, target, band_names, kind, notes, features, shapes)
     series.recipe = {
-        "paths": [os.fspath(path) for path in paths],
+        "paths": [_everywhere(path) for path in paths],
         "bands": None if bands is None else list(bands),
-        "masks": None if masks is None else [mask and os.fspath(mask) for mask in masks],
+        "masks": None if masks is None else [mask and _everywhere(mask) for mask in masks],
         "mask_kind": kind.value,
         "dates": None if dates is None else [day and str(day)[:10] for day in dates],
-        "static": None if static is None else [os.fspath(path) for path in static],
+        "static": None if static is None else [_everywhere(path) for path in static],
         "extent": None if box is None else (*box.bounds, box.crs),
         "area": None if polygons is None else (list(polygons.geometries), polygons.crs),
         "grid": rule.value,
     }
     return series
+
+
+def _everywhere(path: str | os.PathLike[str]) -> str:
+    """Return a path that means the same in other folders; GDAL's own names stay as they are."""
+    text = os.fspath(path)
+    return os.path.abspath(text) if os.path.exists(text) else text
 
 
 def _rule(grid: str | GridRule) -> GridRule:

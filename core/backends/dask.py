@@ -12,6 +12,7 @@ from ..monitor import Monitor
 from ..pixels import Block
 from ..scores import Scores
 from ..workers import tasks
+from ..workers.direct import Direct
 from ..workers.link import Link
 from ..workers.plain import PlainScores, scores_out, yardstick_out
 from ..workers.store import RemoteBlocks
@@ -36,6 +37,7 @@ class DaskBackend:
     def prepare(self, blocks: Sequence[Block], scenes: int, monitor: Monitor) -> None:
         self._monitor, self._scenes = monitor, scenes
         self._before: PlainScores | None = None
+        self._direct: Direct | None = None
         self._edges: list[int] = []
         self._labels: dict[int, tuple[np.ndarray, ...]] = {}
         if blocks and isinstance(blocks[0], Block):
@@ -52,9 +54,11 @@ class DaskBackend:
         after = scores_out(scores)
         if self._before is not None and self._before[2].shape[1] != scores.classes:
             self._before = None  # other classes: all labels are new
-        parts = [(part,) for part in self._parts]
-        futures = self._link.spread("step", parts, self._before, after)
-        sums, counts, changed = self._link.total(futures, self._monitor)
+        if self._direct is None:
+            self._direct = Direct(self._link, self._parts)
+        size = self._scenes * scores.classes * (scores.q.shape[2] + 1) * 8
+        shared = self._before, after
+        sums, counts, changed = self._direct.total("step", shared, size, self._monitor)
         self._before = after
         self._labels.clear()
         return Partials(sums, counts, int(changed))
@@ -70,9 +74,9 @@ class DaskBackend:
 
     def measure(self, yardstick: Yardstick) -> Measures:
         assert self._link is not None
-        parts = [(part,) for part in self._parts]
-        futures = self._link.spread("measure", parts, self._before, yardstick_out(yardstick))
-        distances, silhouettes = self._link.total(futures, self._monitor)
+        assert self._direct is not None
+        shared = self._before, yardstick_out(yardstick)
+        distances, silhouettes = self._direct.total("measure", shared, 0, self._monitor)
         return Measures(distances, silhouettes)
 
     def close(self) -> None:

@@ -29,6 +29,10 @@ _PULSE_SECONDS = 1.0
 _SILENCE_SECONDS = 20.0
 _ENDING_SECONDS = 30.0
 _FAN_IN = 16
+_NO_ANSWER = (
+    "The Dask scheduler does not answer any more: see whether it is still running; with a "
+    "checkpoint the run can go on where it was."
+)
 
 
 class Link:
@@ -105,13 +109,15 @@ class Link:
         self._begun.update(found)
         return found
 
-    def values(self, futures: Sequence[Any], monitor: Monitor) -> list[Any]:
-        """Return what futures come to, in their order; progress is the share that is done.
+    def values(
+        self, futures: Sequence[Any], monitor: Monitor, progress: Monitor | None = None
+    ) -> list[Any]:
+        """Return what futures come to, in their order; ``progress`` takes the share that is done.
 
         Raises the engine's error where a task had one, EngineError where the workers are lost,
         Cancelled from the monitor, when no task is left under way.
         """
-        watch = _Watched(monitor, self, futures)
+        watch = _Watched(monitor, self, futures, progress)
         try:
             return list(beside(lambda: self._client.gather(list(futures)), watch))
         except IikmcError:
@@ -135,6 +141,42 @@ class Link:
             groups = [level[start : start + _FAN_IN] for start in range(0, len(level), _FAN_IN)]
             level = self.spread("add", [(group,) for group in groups])
         return add(monitor, self.values(level, monitor))
+
+    def places(self, futures: Sequence[Any], monitor: Monitor) -> dict[str, list[str]]:
+        """Return the keys of futures by the worker that has their values."""
+        held = beside(lambda: self._client.who_has(list(futures)), monitor)
+        found: dict[str, list[str]] = {}
+        for key, workers in held.items():
+            if workers:
+                found.setdefault(workers[0], []).append(key)
+        return found
+
+    def at_once(
+        self, name: str, places: dict[str, list[str]], shared: Sequence[Any], monitor: Monitor
+    ) -> list[tuple[tuple[np.ndarray, ...], list[str]]]:
+        """Call a function on the parts that workers have, by key, without tasks.
+
+        Returns each worker's sums, and the keys that they are of. A worker that is gone, or has
+        lost a part, is no error here; errors are those of :meth:`values`.
+        """
+        threads = max(1, self.threads // max(self.workers, 1))
+        given = (self._package, name, self.run, places, threads, *shared)
+        try:
+            # To all workers: one that is gone would be sought for half a minute by its address.
+            found = beside(
+                lambda: self._client.run(_at_once, *given, on_error="return"),
+                _Watched(monitor, self, (), None),
+            )
+            for outcome in found.values():
+                if isinstance(outcome, RuntimeError) and outcome.args[:1] == (FAILED,):
+                    raise _told(outcome) from outcome
+        except IikmcError:
+            self.stop()
+            raise
+        except Exception as error:
+            self.stop()
+            raise _told(error) from error
+        return [item for item in found.values() if isinstance(item, tuple) and item[1]]
 
     def stop(self) -> None:
         """End the run: when this returns, no task of it is under way."""
@@ -174,15 +216,20 @@ class Link:
 class _Watched(Monitor):
     """Passes on to a monitor how much is done, and looks after the cluster meanwhile."""
 
-    def __init__(self, monitor: Monitor, link: Link, futures: Sequence[Any]) -> None:
-        self._monitor, self._link, self._futures = monitor, link, list(futures)
+    def __init__(
+        self, monitor: Monitor, link: Link, futures: Sequence[Any], progress: Monitor | None
+    ) -> None:
+        self._monitor, self._link = monitor, link
+        self._futures, self._progress = list(futures), progress
+        self._done = 0
 
     def check(self) -> None:
         self._monitor.check()
         self._link.check_alive()
-        if len(self._futures) > 1:
+        if self._progress is not None:
             done = sum(future.status == "finished" for future in self._futures)
-            self._monitor.progress(done / len(self._futures))
+            self._done = max(self._done, done)  # a lost worker takes what it had done with it
+            self._progress.progress(self._done / len(self._futures))
 
     def cancelled(self) -> bool:
         return self._monitor.cancelled()
@@ -200,10 +247,7 @@ class _Pulse:
         """Raise EngineError where there was no answer, or no worker, for long."""
         now = time.monotonic()
         if self._client.status in ("closing", "closed") or now > self._answered + _SILENCE_SECONDS:
-            raise EngineError(
-                "The Dask scheduler does not answer any more: see whether it is still running; "
-                "with a checkpoint the run can go on where it was."
-            )
+            raise EngineError(_NO_ANSWER)
         if now > self._working + _SILENCE_SECONDS:
             raise EngineError(
                 "All Dask workers are gone: see their logs (often it is memory, so start more "
@@ -241,7 +285,8 @@ def _in_process(distributed: Any, threads: int) -> Any:
         n_workers=1,
         threads_per_worker=threads,
         memory_limit=0,  # the engine keeps within its own, and QGIS is not Dask's to bound
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # without one, Dask listens to the whole network
+        worker_dashboard_address="127.0.0.1:0",
         set_as_default=False,
     )
 
@@ -309,6 +354,8 @@ def _trouble(error: Exception) -> str:
             "A part of the series has cost several Dask workers their lives, most likely for want "
             "of memory: start workers with more, or set MEMORY_MB lower."
         )
+    if type(error).__name__ in ("CancelledError", "CommClosedError", "FutureCancelledError"):
+        return _NO_ANSWER
     return f"The Dask cluster failed ({_words(error)}): see the workers' logs."
 
 
@@ -336,6 +383,22 @@ def _call(package: str, name: str, *arguments: Any) -> Any:
     return getattr(tasks, name)(*arguments)
 
 
+async def _at_once(
+    package: str,
+    name: str,
+    run: str,
+    places: dict[str, list[str]],
+    threads: int,
+    *shared: Any,
+    dask_worker: Any,
+) -> Any:
+    import importlib
+
+    tasks = importlib.import_module(package + ".core.workers.tasks")
+    keys = places.get(dask_worker.address, [])
+    return await tasks.at_once(dask_worker, name, run, keys, threads, shared)
+
+
 def _versions() -> dict[str, str]:
     import importlib
 
@@ -349,5 +412,5 @@ def _versions() -> dict[str, str]:
     return found
 
 
-for _travels in (_perform, _call, _versions):
+for _travels in (_perform, _call, _at_once, _versions):
     _travels.__module__ = "__main__"  # such functions are sent by value

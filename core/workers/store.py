@@ -158,12 +158,13 @@ def read_remote(
     else:
         surveyed = link.spread("survey", [(view, part) for part in jobs], room)
         asked = link.spread("ranges", [(future,) for future in surveyed])
-        seen = [plain.ranges_in(found) for found in link.values(asked, monitor.part(0.0, 0.7))]
-        merged = [_merged(band) for band in zip(*seen)]
+        found = link.values(asked, monitor, monitor.part(0.0, 0.7))
+        merged = [_merged(band) for band in zip(*map(plain.ranges_in, found))]
         grids = tuple(grid or item.code_grid() for grid, item in zip(typed, merged))
         coded = plain.grids_out(grids)
         futures = link.spread("code", [(future,) for future in surveyed], coded, room)
         del surveyed, asked
+        monitor = monitor.part(0.7, 1.0)
     return _store(series, link, futures, grids, room, code_grids is None or grids == known, monitor)
 
 
@@ -177,7 +178,7 @@ def _store(
     monitor: Monitor,
 ) -> RemoteStore:
     each = [(future,) for future in futures]
-    facts = link.values(link.spread("facts", each), monitor.part(0.0, 0.95))
+    facts = link.values(link.spread("facts", each), monitor, monitor.part(0.0, 0.95))
     scene_pixels = np.sum([found[0] for found in facts], axis=0)
     if not scene_pixels.any():
         raise no_pixel(series)
@@ -187,7 +188,7 @@ def _store(
         groups = link.spread("tallies", each, first, stop)
         merging.append(link.submit("merge_tallies", coded, first, stop, groups))
     whole, by_scene = CodeTally(grids), []
-    for scenes, total in link.values(merging, monitor.part(0.95, 1.0)):
+    for scenes, total in link.values(merging, monitor, monitor.part(0.95, 1.0)):
         whole.add_plain(total)
         by_scene += scenes
     link.values(link.spread("settle", each), Monitor())

@@ -5,7 +5,12 @@ Each takes a monitor first, which says when the client has stopped the run.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ctypes
 import importlib
+import os
+import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
@@ -22,7 +27,7 @@ from ..errors import EngineError, IikmcError
 from ..grid import Grid, Window
 from ..monitor import Monitor
 from ..pixels import Block
-from ..reading import Coder, Survey, Totals, WindowReader, pixel_room
+from ..reading import Coder, RawWindow, Survey, Totals, WindowReader, pixel_room
 from ..scene_rasters import Tile
 from ..scratch import Shelf, memory_limit
 from ..series import Series
@@ -34,6 +39,7 @@ Room = tuple[Optional[int], float]
 Smoothing = Optional[tuple[float, np.ndarray]]
 """Mean squared distance and costs of transitions; None: labels stay as they are."""
 FAILED = "iikmc failed"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 _stopped: set[str] = set()
 _busy: Counter[str] = Counter()
@@ -72,6 +78,30 @@ def perform(name: str, run: str, worker: str, arguments: Sequence[Any]) -> Any:
     raise RuntimeError(FAILED, *found, worker)
 
 
+async def at_once(
+    worker: Any, name: str, run: str, keys: Sequence[str], threads: int, shared: Sequence[Any]
+) -> tuple[tuple[np.ndarray, ...] | None, list[str]]:
+    """Call a function on the parts that lie here, on the worker's own threads.
+
+    Returns the sums, and the keys of the parts they are of; others are not here any more.
+    """
+    held = {key: worker.data[key] for key in keys if key in worker.data}
+    parts, loop = list(held.values()), asyncio.get_running_loop()
+
+    def work(first: int) -> tuple[np.ndarray, ...]:
+        sums: tuple[np.ndarray, ...] | None = None
+        for part in parts[first::threads]:
+            term = perform(name, run, worker.address, (part, *shared))
+            sums = term if sums is None else add(Monitor(), (sums, term))
+        assert sums is not None
+        return sums
+
+    pool = worker.executors["default"]
+    shares = range(min(threads, len(parts)))
+    found = await asyncio.gather(*(loop.run_in_executor(pool, work, first) for first in shares))
+    return (add(Monitor(), found) if found else None), list(held)
+
+
 def stop(run: str) -> None:
     """Let the tasks of a run end soon."""
     _stopped.add(run)
@@ -91,6 +121,22 @@ def forget(run: str) -> None:
             _series.pop(key).close()
 
 
+def _keep_freed_memory() -> None:
+    """Let glibc keep what was freed, up to some 256 MB.
+
+    Dask's nanny starts workers with MALLOC_TRIM_THRESHOLD_, so that each buffer of a window is
+    mapped anew, page by page: reading takes 1.7 times as long.
+    """
+    if sys.platform == "linux" and os.environ.get("MALLOC_TRIM_THRESHOLD_"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library has no mallopt
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+            mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+
+
+_keep_freed_memory()
+
+
 def read(
     monitor: Monitor,
     series: tuple[str, dict[str, Any], tuple[Any, ...]],
@@ -107,11 +153,43 @@ def read(
 
 
 class Surveyed:
-    """Windows whose values are known but not how to code them."""
+    """Windows whose values are known but not how to code them.
 
-    def __init__(self, given: tuple[Any, ...], monitor: Monitor) -> None:
-        self._given = given
-        series, jobs, room = given
+    It travels as what to read, which the first task that asks for it reads again: what arrives
+    at a worker is unpacked outside of any task.
+    """
+
+    def __init__(
+        self,
+        series: tuple[str, dict[str, Any], tuple[Any, ...]],
+        jobs: Sequence[tuple[int, ...]],
+        room: Room,
+    ) -> None:
+        self._given = series, jobs, room
+        self._lock = threading.Lock()
+        self._seen: _Seen | None = None
+
+    def seen(self, monitor: Monitor) -> _Seen:
+        """Return the windows once they have been read."""
+        with self._lock:
+            if self._seen is None:
+                self._seen = _Seen(*self._given, monitor)
+            return self._seen
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Surveyed, self._given
+
+
+class _Seen:
+    """Windows that have been read, and as many of their values as there is room for."""
+
+    def __init__(
+        self,
+        series: tuple[str, dict[str, Any], tuple[Any, ...]],
+        jobs: Sequence[tuple[int, ...]],
+        room: Room,
+        monitor: Monitor,
+    ) -> None:
         self.series = _opened(*series)
         self.windows = [(rank, Window(*place)) for rank, *place in jobs]
         self.reader = WindowReader(self.series, 2)
@@ -126,13 +204,9 @@ class Surveyed:
         """What was seen of each band."""
         return self._survey.ranges
 
-    def raw(self) -> Any:
+    def raw(self) -> Iterator[RawWindow]:
         """Yield the windows with their values."""
         return (self._survey.whole(item) for item in self._waiting)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as what to read."""
-        return Surveyed, (self._given, Monitor())
 
 
 def survey(
@@ -142,20 +216,22 @@ def survey(
     room: Room,
 ) -> Surveyed:
     """Read windows to learn the bands' ranges."""
-    return Surveyed((series, jobs, room), monitor)
+    surveyed = Surveyed(series, jobs, room)
+    surveyed.seen(monitor)
+    return surveyed
 
 
 def ranges(monitor: Monitor, surveyed: Surveyed) -> list[tuple[Any, ...]]:
     """Return the ranges of the bands."""
-    return plain.ranges_out(surveyed.ranges)
+    return plain.ranges_out(surveyed.seen(monitor).ranges)
 
 
 def code(
     monitor: Monitor, surveyed: Surveyed, grids: Sequence[tuple[Any, ...]], room: Room
 ) -> Part:
     """Code windows that were surveyed."""
-    raw, windows = surveyed.raw(), surveyed.windows
-    return _coded(monitor, surveyed.series, surveyed.reader, raw, windows, grids, room)
+    seen = surveyed.seen(monitor)
+    return _coded(monitor, seen.series, seen.reader, seen.raw(), seen.windows, grids, room)
 
 
 def _coded(

@@ -51,7 +51,7 @@ def write_scenes(
             counts = labelled.partials.counts[rank]
             futures.append(link.submit("write", rasters, places, counts, tiles))
         share = monitor.part(first / len(targets), group.stop / len(targets))
-        hectares = link.values(futures, share)
+        hectares = link.values(futures, monitor, share)
         written += [
             targets[rank].written(labelled.partials.counts[rank], found)
             for rank, found in zip(group, hectares)

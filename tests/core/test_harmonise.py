@@ -305,12 +305,32 @@ def test_a_date_without_invariant_pixels_falls_back_and_says_so():
     place = Ground(codes, place.valid, place.gains, place.offsets)
     standard = standardise(place.quantiles())
     found, _ = invariant(place.paired(), standard)
-    assert found.methods[2] is Harmonise.STANDARDISE
-    assert np.array_equal(found.gains[2], standard.gains[2])
-    assert "band 1: correlation 0." in found.reasons[2]
+    np.testing.assert_allclose(found.gains[2], standard.gains[2], rtol=0.005)
+    for band in (1, 3):
+        assert f"band {band + 1}: correlation 0." in found.reasons[2]
+        assert found.gains[2, band] == standard.gains[2, band]
+    assert [bool(reason) for reason in found.reasons].count(True) == 1
     few, _ = invariant(place.paired(500), standard)
     assert "invariant pixels, 120 are needed" in few.reasons[0]
     assert np.array_equal(few.gains, standard.gains)
+
+
+def test_a_line_through_scattered_pixels_is_taken_in_part(monkeypatch):
+    place = ground(15, noise=100.0)
+    codes = place.codes.copy()
+    codes[2, 0] += np.random.default_rng(1).integers(0, 2600, PIXELS)
+    place = Ground(codes, place.valid, place.gains, place.offsets)
+    standard = standardise(place.quantiles())
+    reference = place.paired().of_scene(0)
+    found, _ = invariant(place.paired(), standard, reference=reference)
+    monkeypatch.setattr("iikmc.core.invariant.LEAST_CORRELATION", 0.0)
+    monkeypatch.setattr("iikmc.core.invariant.FULL_CORRELATION", 0.01)
+    whole, _ = invariant(place.paired(), standard, reference=reference)
+    share = (found.gains[2] - standard.gains[2]) / (whole.gains[2] - standard.gains[2])
+    assert 0.1 < share[0] < 0.9
+    np.testing.assert_allclose(share[1:], 1.0)
+    parts = (found.offsets[2] - standard.offsets[2]) / (whole.offsets[2] - standard.offsets[2])
+    np.testing.assert_allclose(parts, share)
 
 
 def test_gains_beyond_belief_are_not_taken():
