@@ -199,9 +199,10 @@ def cluster(
     inertia = space.inertia(centres, final, store.scene_statistics)
     monitor.progress(1.0)
     if not result.converged:
+        further = "" if kept is None else ", with another checkpoint, for this one is of this limit"
         monitor.warning(
             f"Not converged after {len(fitted.changed)} iterations: {fitted.changed[-1]:.4%} of "
-            "the pixels still took another class. Raise MAX_ITERATIONS to go on."
+            f"the pixels still took another class. Raise MAX_ITERATIONS to go on{further}."
         )
     unused = int(np.count_nonzero(counts == 0))
     if unused:

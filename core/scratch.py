@@ -113,6 +113,11 @@ class Shelved:
         self.shape, self.dtype = shape, dtype
         self._shelf, self._array, self._offset = shelf, array, offset
 
+    @property
+    def bytes_in_memory(self) -> int:
+        """How much memory the array takes: none if it lies in the file."""
+        return 0 if self._array is None else int(self._array.nbytes)
+
     def load(self) -> np.ndarray:
         """Return the array; valid until this thread loads another of the same shelf."""
         if self._array is not None:

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
+import logging
+import os
 import threading
 import time
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 
 from .. import errors
-from ..errors import EngineError, IikmcError
+from ..errors import EngineError, IikmcError, ParameterError
 from ..monitor import Monitor
 from ..parallel import beside, thread_count
+from .connecting import HERE, PACKAGE, check_workers, connected, imported, in_process, words
+from .pulse import NO_ANSWER, Pulse
 from .tasks import FAILED, add
 
-_HERE = __name__.rsplit(".core.", 1)[0]
-_PACKAGE = "iikmc"
-_CONNECT_SECONDS = 10
-_PULSE_SECONDS = 1.0
-# Longer than a worker takes that its nanny starts anew, shorter than a user waits.
-_SILENCE_SECONDS = 20.0
-_ENDING_SECONDS = 30.0
+logger = logging.getLogger(__name__)
+
+_ASKING_SECONDS = 2.0
+_ENDING_SECONDS = 10.0
 _FAN_IN = 16
-_NO_ANSWER = (
-    "The Dask scheduler does not answer any more: see whether it is still running; with a "
-    "checkpoint the run can go on where it was."
-)
 
 
 class Link:
@@ -47,7 +42,10 @@ class Link:
         self._own = client is not given
         self.run = uuid.uuid4().hex
         self.stopped = False
-        self._pulse: _Pulse | None = None
+        if self._own:  # what is not closed goes when nobody needs it any more
+            self._left = weakref.finalize(self, _shut_beside, client)
+            self._left.atexit = False
+        self._pulse: Pulse | None = None
         self._begun: weakref.WeakSet[Any] = weakref.WeakSet()
         hosts: Counter[str] = Counter()
         self.threads = 0
@@ -64,18 +62,29 @@ class Link:
         None: ``threads`` of this process. Raises EngineError where there is no scheduler, no
         worker, or one with another version of this package.
         """
-        distributed = _imported()
+        client_class = imported().Client
         if given is None or given == "":
-            client = beside(lambda: _in_process(distributed, thread_count(threads)), monitor)
-            return cls(client, given, _HERE)
-        if isinstance(given, distributed.Client):
-            client, name = given, "of the client"
+            client = beside(lambda: in_process(thread_count(threads)), monitor)
+            return cls(client, given, HERE)
+        if isinstance(given, client_class):
+            client = given
+            if client.status != "running":
+                raise EngineError(
+                    "The Dask client is closed: open it again, or give the scheduler's address."
+                )
+            where = client.scheduler.address
+        elif isinstance(given, (str, os.PathLike)):
+            name = os.fspath(given)
+            client = beside(lambda: connected(name), monitor)
+            where = f"--scheduler-file {name}" if os.path.isfile(name) else name
         else:
-            name = str(given)
-            client = beside(lambda: _connected(distributed, name), monitor)
+            raise ParameterError(
+                f"client is of the type {type(given).__name__}; expected a distributed.Client, the "
+                "address of a scheduler, or the file that it wrote."
+            )
         try:
-            _check_workers(client, name, monitor)
-            return cls(client, given, _PACKAGE)
+            check_workers(client, where, monitor)
+            return cls(client, given, PACKAGE)
         except BaseException:
             if client is not given:
                 client.close(timeout=2)
@@ -179,38 +188,44 @@ class Link:
         return [item for item in found.values() if isinstance(item, tuple) and item[1]]
 
     def stop(self) -> None:
-        """End the run: when this returns, no task of it is under way."""
+        """End the run: when this returns, no task of it is under way on a worker that answers."""
         self.stopped = True
-        with contextlib.suppress(Exception):  # of a cluster that is gone nothing has to end
-            self._everywhere("stop", self.run)
-            self._client.cancel(list(self._begun))
-            end = time.monotonic() + _ENDING_SECONDS
-            while any(self._everywhere("busy", self.run).values()) and time.monotonic() < end:
-                time.sleep(0.02)
+        end = time.monotonic() + _ENDING_SECONDS
+        self._everywhere("stop", self.run)
+        _bounded(lambda: self._client.cancel(list(self._begun), force=True))
+        while any(count > 0 for count in self._everywhere("busy", self.run).values()):
+            if time.monotonic() > end:
+                break
+            time.sleep(0.02)
 
     def close(self) -> None:
         """Free what the workers keep for this run, and the client if it was opened here."""
         if self._pulse is not None:
             self._pulse.end()
-        with contextlib.suppress(Exception):  # a cluster that is gone keeps nothing
-            if self._client.status == "running":
-                self._everywhere("forget", self.run)
+        if self._client.status == "running":
+            self._everywhere("forget", self.run)
         if self._own:
-            cluster = self._client.cluster
-            self._client.close(timeout=5)
-            if cluster is not None:
-                cluster.close(timeout=5)
+            self._left.detach()
+            _shut(self._client)
 
     def check_alive(self) -> None:
         """Raise EngineError once scheduler or workers have been away for long."""
         if self._pulse is None:
-            self._pulse = _Pulse(self._client)
+            self._pulse = Pulse(self._client)
         self._pulse.check()
 
     def _everywhere(self, name: str, *arguments: Any) -> dict[str, Any]:
-        """Call a function of :mod:`.tasks` on every worker at once, whatever it is doing."""
-        found: dict[str, Any] = self._client.run(_call, self._package, name, *arguments)
-        return found
+        """Call a function of :mod:`.tasks` on every worker at once, whatever it is doing.
+
+        Returns the answers of those that are there, none if one keeps silent for two seconds.
+        """
+        given = self._package, name, *arguments
+        found = _bounded(lambda: self._client.run(_call, *given, on_error="return")) or {}
+        return {
+            worker: answer
+            for worker, answer in found.items()
+            if not isinstance(answer, BaseException)
+        }
 
 
 class _Watched(Monitor):
@@ -235,108 +250,34 @@ class _Watched(Monitor):
         return self._monitor.cancelled()
 
 
-class _Pulse:
-    """Asks for the workers now and then, on a thread of its own."""
+def _bounded(ask: Callable[[], Any]) -> Any:
+    """Return what a cluster answers within two seconds, None if it does not or is gone."""
+    answered: Future[Any] = Future()
 
-    def __init__(self, client: Any) -> None:
-        self._client, self._ended = client, threading.Event()
-        self._answered = self._working = time.monotonic()
-        threading.Thread(target=self._beat, name="iikmc-pulse", daemon=True).start()
+    def work() -> None:
+        try:
+            answered.set_result(ask())
+        except Exception as error:
+            answered.set_exception(error)
 
-    def check(self) -> None:
-        """Raise EngineError where there was no answer, or no worker, for long."""
-        now = time.monotonic()
-        if self._client.status in ("closing", "closed") or now > self._answered + _SILENCE_SECONDS:
-            raise EngineError(_NO_ANSWER)
-        if now > self._working + _SILENCE_SECONDS:
-            raise EngineError(
-                "All Dask workers are gone: see their logs (often it is memory, so start more "
-                "of them, or larger ones); with a checkpoint the run can go on where it was."
-            )
-
-    def end(self) -> None:
-        """Ask no more."""
-        self._ended.set()
-
-    def _beat(self) -> None:
-        while not self._ended.wait(_PULSE_SECONDS):
-            with contextlib.suppress(Exception):  # no answer is what check() tells
-                workers = self._client.nthreads()
-                self._answered = time.monotonic()
-                if workers:
-                    self._working = self._answered
-
-
-def _imported() -> Any:
+    threading.Thread(target=work, name="iikmc-ask", daemon=True).start()
     try:
-        return importlib.import_module("distributed")
-    except ImportError as error:
-        raise EngineError(
-            f"The engine 'dask' needs the Python package distributed, which cannot be imported "
-            f"({error}): install it with pip, or choose the engine auto."
-        ) from error
+        return answered.result(timeout=_ASKING_SECONDS)
+    except Exception as error:  # of a cluster that is gone nothing has to end
+        logger.info("Dask did not answer: %s", words(error))
+        return None
 
 
-def _in_process(distributed: Any, threads: int) -> Any:
-    """Return a client of threads of this process: never of others, within QGIS they would be
-    QGIS itself."""
-    return distributed.Client(
-        processes=False,
-        n_workers=1,
-        threads_per_worker=threads,
-        memory_limit=0,  # the engine keeps within its own, and QGIS is not Dask's to bound
-        dashboard_address="127.0.0.1:0",  # without one, Dask listens to the whole network
-        worker_dashboard_address="127.0.0.1:0",
-        set_as_default=False,
-    )
+def _shut(client: Any) -> None:
+    cluster = client.cluster
+    client.close(timeout=5)
+    if cluster is not None:
+        cluster.close(timeout=5)
 
 
-def _connected(distributed: Any, name: str) -> Any:
-    """Return a client of a scheduler by its address, or by the file that it wrote."""
-    if "://" not in name and not Path(name).is_file() and ":" not in name:
-        raise EngineError(
-            f"There is no Dask scheduler file '{name}': give the file that the scheduler wrote, or "
-            "its address, such as tcp://192.0.2.1:8786."
-        )
-    place = {"scheduler_file": name} if Path(name).is_file() else {"address": name}
-    try:
-        return distributed.Client(**place, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except Exception as error:
-        raise EngineError(
-            f"The Dask scheduler {name} cannot be reached ({_words(error)}): start it with "
-            "'dask scheduler', or see whether its address and port are right."
-        ) from error
-
-
-def _check_workers(client: Any, name: str, monitor: Monitor) -> None:
-    """Raise EngineError unless there are workers that have this very package."""
-    found = beside(lambda: client.run(_versions, on_error="return"), monitor)
-    if not found:
-        raise EngineError(
-            f"The Dask scheduler {name} has no worker: start some with 'dask worker {name}'."
-        )
-    mine = importlib.import_module(_HERE).__version__
-    for worker, versions in found.items():
-        if isinstance(versions, Exception):
-            raise EngineError(f"The worker {worker} cannot be used: {_words(versions)}.")
-        if versions["trouble"]:
-            raise EngineError(
-                f"The worker {worker} cannot import {_PACKAGE} ({versions['trouble']}): install "
-                f"{_PACKAGE} {mine} with numpy and rasterio where the workers run."
-            )
-        if versions[_PACKAGE] != mine:
-            raise EngineError(
-                f"The worker {worker} has {_PACKAGE} {versions[_PACKAGE]}, and this is {mine}: "
-                "install the same version on both sides."
-            )
-        theirs, ours = versions["numpy"], np.__version__
-        if theirs.split(".")[0] != ours.split(".")[0]:
-            raise EngineError(
-                f"The worker {worker} has NumPy {theirs}, and this is {ours}, which cannot "
-                "exchange arrays: install the same major version on both sides."
-            )
-        if theirs.split(".")[:2] != ours.split(".")[:2]:
-            monitor.message(f"The worker {worker} has NumPy {theirs}, and this is {ours}.")
+def _shut_beside(client: Any) -> None:
+    """Close a client from wherever the garbage collector is at work."""
+    threading.Thread(target=_shut, args=(client,), name="iikmc-shut", daemon=True).start()
 
 
 def _told(error: Exception) -> IikmcError:
@@ -355,13 +296,8 @@ def _trouble(error: Exception) -> str:
             "of memory: start workers with more, or set MEMORY_MB lower."
         )
     if type(error).__name__ in ("CancelledError", "CommClosedError", "FutureCancelledError"):
-        return _NO_ANSWER
-    return f"The Dask cluster failed ({_words(error)}): see the workers' logs."
-
-
-def _words(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return NO_ANSWER
+    return f"The Dask cluster failed ({words(error)}): see the workers' logs."
 
 
 # These travel to the workers as they are, whatever this package is called here.
@@ -399,18 +335,5 @@ async def _at_once(
     return await tasks.at_once(dask_worker, name, run, keys, threads, shared)
 
 
-def _versions() -> dict[str, str]:
-    import importlib
-
-    found = {"trouble": "", "iikmc": "", "numpy": ""}
-    try:
-        for name in ("iikmc", "numpy"):
-            found[name] = importlib.import_module(name).__version__
-        importlib.import_module("iikmc.core.workers.tasks")
-    except Exception as error:
-        found["trouble"] = str(error)
-    return found
-
-
-for _travels in (_perform, _call, _at_once, _versions):
+for _travels in (_perform, _call, _at_once):
     _travels.__module__ = "__main__"  # such functions are sent by value

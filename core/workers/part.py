@@ -27,7 +27,7 @@ class Part:
 
     def __init__(self, store: PixelStore, tallies: dict[int, tuple[Any, ...]]) -> None:
         self.store, self.tallies = store, tallies
-        self.lock = threading.Lock()
+        self.lock, self._smoothing = threading.Lock(), threading.Lock()
         self._backend: Backend | None = None
         self._held = ""
         self._smoothed: tuple[str, tuple[np.ndarray, ...]] | None = None
@@ -62,14 +62,15 @@ class Part:
             return self.labels(scores, monitor)
         inertia, costs = smoothing
         key = f"{scores[0]} {inertia!r} {costs.tobytes().hex()}"
-        if self._smoothed is None or self._smoothed[0] != key:
-            nothing = np.zeros((self.store.scene_count, 0), np.int64)
-            known = scores_in(scores)
-            labelled = Labelled(known, self.labels(scores, monitor), Partials(nothing, nothing, 0))
-            evidence = Evidence(known, inertia)
-            found = smoothed(self.store, labelled, evidence, costs, 1, monitor)
-            self._smoothed = key, found.labels
-        return self._smoothed[1]
+        with self._smoothing:
+            if self._smoothed is None or self._smoothed[0] != key:
+                nothing = np.zeros((self.store.scene_count, 0), np.int64)
+                known, partials = scores_in(scores), Partials(nothing, nothing, 0)
+                labelled = Labelled(known, self.labels(scores, monitor), partials)
+                evidence = Evidence(known, inertia)
+                found = smoothed(self.store, labelled, evidence, costs, 1, monitor)
+                self._smoothed = key, found.labels
+            return self._smoothed[1]
 
     def measure(self, scores: PlainScores, yardstick: Yardstick, monitor: Monitor) -> Measures:
         """Measure the pixels by the labels that ``scores`` gave."""
@@ -94,8 +95,8 @@ class Part:
         return self._backend
 
     def __sizeof__(self) -> int:
-        """Say how large the codes are, so that a scheduler does not move them for nothing."""
-        return sum(int(np.prod(block.codes.shape)) * 4 for block in self.store.blocks)
+        """Say what codes and labels take, so that a scheduler does not move them for nothing."""
+        return sum(block.codes.bytes_in_memory + block.pixels for block in self.store.blocks)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as plain arrays, without what was last done."""
@@ -112,7 +113,8 @@ class Part:
         ]
         place = (grid.crs, grid.transform, grid.width, grid.height, grid.unit_metres)
         facts = (store.scene_count, grids_out(store.code_grids), store.saturated, store.left_out)
-        return _rebuilt, (blocks, (*place, grid.geographic), facts, self.tallies)
+        room = sum(block.codes.bytes_in_memory for block in store.blocks)
+        return _rebuilt, (blocks, room, (*place, grid.geographic), facts, self.tallies)
 
 
 def part_store(
@@ -132,12 +134,13 @@ def part_store(
 
 def _rebuilt(
     blocks: Sequence[tuple[Any, ...]],
+    room: int,
     grid: tuple[Any, ...],
     facts: tuple[Any, ...],
     tallies: dict[int, tuple[Any, ...]],
 ) -> Part:
     scenes, grids, saturated, left_out = facts
-    shelf = Shelf(sum(codes.nbytes for _, _, codes, _ in blocks))
+    shelf = Shelf(room)  # what lay in a scratch file does so again
     known = [
         Block(scene, Window(*window), shelf.put(codes), packed)
         for scene, window, codes, packed in blocks

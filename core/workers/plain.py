@@ -39,7 +39,7 @@ def scores_out(scores: Scores) -> PlainScores:
     alike = bool((scores.q == scores.q[:1]).all() and (scores.n == scores.n[:1]).all())
     q, n = (scores.q[:1], scores.n[:1]) if alike else (scores.q, scores.n)
     digest = hashlib.sha256()
-    for array in (q, n, scores.midpoints):
+    for array in (q, n, scores.midpoints, scores.scales):
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest(), scenes, q, n, scores.midpoints, scores.scales

@@ -48,7 +48,7 @@ class RemoteStore(PixelStore):
         link: Link,
         parts: Sequence[RemoteBlocks],
         scene_pixels: np.ndarray,
-        room: tuple[int | None, float],
+        room: tuple[int | None, int, int],
         **facts: Any,
     ) -> None:
         super().__init__(parts, Shelf(0), **facts)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def read_remote(
         grids = known
     places = _places(series, link)
     a_worker = math.ceil(len(places) / max(link.workers, 1))
-    room = memory_mb, 1.0 / a_worker / (1 if memory_mb else link.crowding)
+    room = memory_mb, a_worker, link.crowding
     view = _view(series, link)
     jobs = [_jobs(series, part) for part in places]
     if grids is not None:
@@ -173,7 +173,7 @@ def _store(
     link: Link,
     futures: Sequence[Any],
     grids: tuple[CodeGrid, ...],
-    room: tuple[int | None, float],
+    room: tuple[int | None, int, int],
     own: bool,
     monitor: Monitor,
 ) -> RemoteStore:
@@ -191,7 +191,7 @@ def _store(
     for scenes, total in link.values(merging, monitor, monitor.part(0.95, 1.0)):
         whole.add_plain(total)
         by_scene += scenes
-    link.values(link.spread("settle", each), Monitor())
+    link.values(link.spread("settle", each), monitor)
     return RemoteStore(
         link,
         [

@@ -34,8 +34,8 @@ from ..series import Series
 from . import plain
 from .part import Part, part_store
 
-Room = tuple[Optional[int], float]
-"""MEMORY_MB of a worker, and a part's share of it."""
+Room = tuple[Optional[int], int, int]
+"""MEMORY_MB of a worker, how many parts it has, and how many workers share a machine."""
 Smoothing = Optional[tuple[float, np.ndarray]]
 """Mean squared distance and costs of transitions; None: labels stay as they are."""
 FAILED = "iikmc failed"
@@ -85,7 +85,9 @@ async def at_once(
 
     Returns the sums, and the keys of the parts they are of; others are not here any more.
     """
-    held = {key: worker.data[key] for key in keys if key in worker.data}
+    # Only what is in memory: the rest would be unpacked here, where messages wait.
+    data = getattr(worker.data, "fast", worker.data)
+    held = {key: data[key] for key in keys if key in data}
     parts, loop = list(held.values()), asyncio.get_running_loop()
 
     def work(first: int) -> tuple[np.ndarray, ...]:
@@ -134,9 +136,6 @@ def _keep_freed_memory() -> None:
             mallopt(_M_MMAP_THRESHOLD, 32 << 20)
 
 
-_keep_freed_memory()
-
-
 def read(
     monitor: Monitor,
     series: tuple[str, dict[str, Any], tuple[Any, ...]],
@@ -145,6 +144,7 @@ def read(
     room: Room,
 ) -> Part:
     """Read and code windows: rows of scene, row, column, height, width."""
+    _keep_freed_memory()
     opened = _opened(*series)
     windows = [(rank, Window(*place)) for rank, *place in jobs]
     reader = WindowReader(opened, 2)
@@ -176,6 +176,10 @@ class Surveyed:
                 self._seen = _Seen(*self._given, monitor)
             return self._seen
 
+    def __sizeof__(self) -> int:
+        """Say what is kept, so that a scheduler does not move it, for it would be read again."""
+        return 0 if self._seen is None else self._seen.bytes_in_memory
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Surveyed, self._given
 
@@ -194,10 +198,15 @@ class _Seen:
         self.windows = [(rank, Window(*place)) for rank, *place in jobs]
         self.reader = WindowReader(self.series, 2)
         self._survey = Survey(self.reader, _room(room, self.series, self.windows, None))
-        self._waiting = []
+        self._waiting: list[RawWindow] = []
         for job in self.windows:
             monitor.check()
             self._waiting.append(self._survey(job))
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """How much memory the values take."""
+        return sum(plane.nbytes for item in self._waiting for plane in item.planes or ())
 
     @property
     def ranges(self) -> list[ValueRange]:
@@ -216,6 +225,7 @@ def survey(
     room: Room,
 ) -> Surveyed:
     """Read windows to learn the bands' ranges."""
+    _keep_freed_memory()
     surveyed = Surveyed(series, jobs, room)
     surveyed.seen(monitor)
     return surveyed
@@ -347,7 +357,7 @@ def derive(
 ) -> Part:
     """Return a part of the codes that a function takes from each block."""
     found, blocks, store = _function(function), [], part.store
-    shelf = Shelf(_allowance(room) // 4)  # beside the codes themselves
+    shelf = Shelf(_allowance(room) // room[1] // 4)  # beside the codes themselves
     for block in store.blocks:
         monitor.check()
         codes = np.ascontiguousarray(found(block, *arguments))
@@ -455,12 +465,12 @@ def add(monitor: Monitor, terms: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.n
 
 
 def _allowance(room: Room) -> int:
-    """Return the bytes of memory for a part: what the client allows, of what Dask allows."""
-    memory_mb, share = room
+    """Return the bytes of memory for all parts of this worker, of what client and Dask allow."""
+    memory_mb, _, crowding = room
     limit = get_worker().memory_manager.memory_limit
-    allowed = memory_limit(memory_mb)
+    allowed = memory_limit(memory_mb) // (1 if memory_mb else crowding)
     # Dask writes to disk and stops workers from 0.6 of its limit on.
-    return int(share * (min(allowed, limit // 2) if limit else allowed))
+    return min(allowed, limit // 2) if limit else allowed
 
 
 def _room(
@@ -469,10 +479,12 @@ def _room(
     windows: Sequence[tuple[int, Window]],
     grids: Sequence[CodeGrid] | None,
 ) -> int:
-    """Return the bytes of memory for the codes of windows that are read one after the other."""
+    """Return the bytes of memory for the codes of a part: its share of what the worker has."""
+    _, parts, _ = room
     sizes = [window.height * window.width for _, window in windows]
+    under_way = get_worker().state.nthreads * max(sizes)
     bands = len(series.band_names)
-    return pixel_room(sum(sizes), bands, grids, max(sizes), _allowance(room))
+    return pixel_room(parts * sum(sizes), bands, grids, under_way, _allowance(room)) // parts
 
 
 def _function(name: tuple[str, str]) -> Any:

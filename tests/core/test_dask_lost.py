@@ -10,7 +10,7 @@ import pytest
 from dask_clusters import PLAIN, Case, Quiet, by_hand, die_at, files, scenes, within, workers
 
 from iikmc.core import cluster, errors, open_series, reading
-from iikmc.core.workers import direct, link, store
+from iikmc.core.workers import direct, pulse, store
 
 # Where in the engine workers die: the first at which of its calls, the second how many later.
 MOMENTS = {
@@ -83,8 +83,8 @@ def test_a_part_that_kills_whoever_has_it_is_given_up_with_a_sentence(
 
 @pytest.mark.parametrize("lost", ["workers", "scheduler"])
 def test_all_gone_is_told_in_time_and_leaves_nothing(lost, case, tmp_path, monkeypatch):
-    assert link._SILENCE_SECONDS <= 25
-    monkeypatch.setattr(link, "_SILENCE_SECONDS", 3.0)
+    assert pulse.SILENCE_SECONDS <= 25
+    monkeypatch.setattr(pulse, "SILENCE_SECONDS", 3.0)
     monkeypatch.setattr(store, "_PARTS_PER_THREAD", 8)
     sentence = {
         "workers": "All Dask workers are gone",
