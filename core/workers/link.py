@@ -42,9 +42,6 @@ class Link:
         self._own = client is not given
         self.run = uuid.uuid4().hex
         self.stopped = False
-        if self._own:  # what is not closed goes when nobody needs it any more
-            self._left = weakref.finalize(self, _shut_beside, client)
-            self._left.atexit = False
         self._pulse: Pulse | None = None
         self._begun: weakref.WeakSet[Any] = weakref.WeakSet()
         hosts: Counter[str] = Counter()
@@ -205,8 +202,10 @@ class Link:
         if self._client.status == "running":
             self._everywhere("forget", self.run)
         if self._own:
-            self._left.detach()
-            _shut(self._client)
+            cluster = self._client.cluster
+            self._client.close(timeout=5)
+            if cluster is not None:
+                cluster.close(timeout=5)
 
     def check_alive(self) -> None:
         """Raise EngineError once scheduler or workers have been away for long."""
@@ -266,18 +265,6 @@ def _bounded(ask: Callable[[], Any]) -> Any:
     except Exception as error:  # of a cluster that is gone nothing has to end
         logger.info("Dask did not answer: %s", words(error))
         return None
-
-
-def _shut(client: Any) -> None:
-    cluster = client.cluster
-    client.close(timeout=5)
-    if cluster is not None:
-        cluster.close(timeout=5)
-
-
-def _shut_beside(client: Any) -> None:
-    """Close a client from wherever the garbage collector is at work."""
-    threading.Thread(target=_shut, args=(client,), name="iikmc-shut", daemon=True).start()
 
 
 def _told(error: Exception) -> IikmcError:
