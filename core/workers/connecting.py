@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
@@ -61,9 +62,15 @@ def connected(name: str) -> Any:
             "its address, such as tcp://192.0.2.1:8786."
         )
     place = {"scheduler_file": name} if Path(name).is_file() else {"address": name}
+    kind = imported().Client
+    client = kind.__new__(kind)  # known here, for one that fails has to be closed
     try:
-        return imported().Client(**place, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client.__init__(**place, timeout=_CONNECT_SECONDS, set_as_default=False)
+        return client
     except Exception as error:
+        # Else the garbage collector closes it, and waits forever if that is while another starts.
+        with contextlib.suppress(Exception):
+            client.close(timeout=2)
         raise EngineError(
             f"The Dask scheduler {name} cannot be reached ({words(error)}): start it with "
             "'dask scheduler', or see whether its address and port are right."

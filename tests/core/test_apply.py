@@ -262,6 +262,11 @@ class Counting:
         return counted
 
 
+def classified(model, series, folder, engine):
+    """Return the bytes of each raster."""
+    return [path.read_bytes() for path in model.classify(series, folder, engine=engine)]
+
+
 @pytest.mark.parametrize("engine", available_backends())
 @pytest.mark.parametrize("options", [{}, {"scaling": "minmax"}, {"harmonise": "standardise"}])
 def test_labels_kept_of_a_fit_are_those_of_a_fresh_start(
@@ -271,11 +276,11 @@ def test_labels_kept_of_a_fit_are_those_of_a_fresh_start(
     with open_series(three_scenes) as series:
         model = cluster(series, classes=4, engine=engine, max_iter=3, **options)
         fitted_by = counting.steps
-        kept = [path.read_bytes() for path in model.classify(series, tmp_path / "kept")]
+        kept = classified(model, series, tmp_path / "kept", engine)
         assert counting.steps == fitted_by  # none of them in classify
-        again = [path.read_bytes() for path in model.classify(series, tmp_path / "again")]
+        again = classified(model, series, tmp_path / "again", engine)
         series.close()
-        closed = [path.read_bytes() for path in model.classify(series, tmp_path / "closed")]
+        closed = classified(model, series, tmp_path / "closed", engine)
         assert counting.steps > fitted_by
     model.save(tmp_path / "model.json")
     with open_series(three_scenes) as series:
@@ -325,7 +330,7 @@ def test_labels_kept_are_let_go_before_others_are_made(engine, three_scenes, tmp
 
     monkeypatch.setattr(kind, "prepare", prepare)
     with open_series(three_scenes) as series:
-        store = series.pixels()
+        store = series.pixels(engine=engine)
         first = cluster(series, classes=4, engine=engine)
         second = cluster(series, classes=3, engine=engine)
         for model in (first, second):

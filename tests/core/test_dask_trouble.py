@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -77,6 +78,19 @@ def test_a_file_that_no_scheduler_wrote(content, make_scene, tmp_path, monkeypat
     file.write_text(content)
     told = refusal(Case(scenes(make_scene)), tmp_path / "dask", str(file))
     assert told.startswith(f"The Dask scheduler {file} cannot be reached")
+
+
+def test_a_client_that_fails_to_start_is_closed(make_scene, tmp_path):
+    """Else the garbage collector closes it, which now and then never ends."""
+    file = tmp_path / "other.json"
+    file.write_text("{}")
+    gc.disable()
+    try:
+        refusal(Case(scenes(make_scene)), tmp_path / "dask", str(file))
+        clients = [item for item in gc.get_objects() if isinstance(item, distributed.Client)]
+        assert {item.status for item in clients} <= {"closed", "running"}
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", ["no such file.json", "{folder}/scheduler.json"])
