@@ -150,7 +150,7 @@ class _Patience(Monitor):
             )
 
 
-def words(error: Exception) -> str:
+def words(error: BaseException) -> str:
     """Return an error in one line."""
     text = str(error).strip().split("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

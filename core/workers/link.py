@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -129,7 +130,7 @@ class Link:
         except IikmcError:
             self.stop()
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # the latter of older releases
             self.stop()
             raise _told(error) from error
 
@@ -179,7 +180,7 @@ class Link:
         except IikmcError:
             self.stop()
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # the latter of older releases
             self.stop()
             raise _told(error) from error
         return [item for item in found.values() if isinstance(item, tuple) and item[1]]
@@ -267,7 +268,7 @@ def _bounded(ask: Callable[[], Any]) -> Any:
         return None
 
 
-def _told(error: Exception) -> IikmcError:
+def _told(error: BaseException) -> IikmcError:
     """Return the engine's error for what came back from a task."""
     if isinstance(error, RuntimeError) and error.args[:1] == (FAILED,):
         _, kind, message, worker = error.args
@@ -276,7 +277,7 @@ def _told(error: Exception) -> IikmcError:
     return EngineError(_trouble(error))
 
 
-def _trouble(error: Exception) -> str:
+def _trouble(error: BaseException) -> str:
     if type(error).__name__ == "KilledWorker":
         return (
             "A part of the series has cost several Dask workers their lives, most likely for want "
