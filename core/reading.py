@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,14 +54,7 @@ def read_pixels(
     RasterError naming the file that broke, SeriesError if no pixel is valid, OutputError if
     the pixels go to disk and there is no room.
     """
-    typed = [
-        *(grid_for_types(dtypes) for dtypes in zip(*(scene.dtypes for scene in series.scenes))),
-        *(grid_for_types([dtype]) for dtype in series.static_dtypes),
-    ]
-    known = tuple(grid for grid in typed if grid is not None)
-    grids = tuple(code_grids) if code_grids is not None else None
-    if grids is None and len(known) == len(typed):
-        grids = known
+    typed, grids, own = grids_before_reading(series, code_grids)
     workers = thread_count(threads)
     pixels, scene = series.most_pixels, series.grid.height * series.grid.width
     under_way = workers * min(BLOCK_PIXELS, scene)
@@ -109,8 +102,26 @@ def read_pixels(
             totals.scene_quantiles,
             code.saturated,
             read.left_out(),
-            own=code_grids is None or grids == known,
+            own,
         )
+
+
+def grids_before_reading(
+    series: Series, code_grids: Sequence[CodeGrid] | None
+) -> tuple[list[CodeGrid | None], tuple[CodeGrid, ...] | None, bool]:
+    """Return the grids that the bands' types call for, those to code with, and whose they are.
+
+    None for a band whose values must decide, and for all grids where there is such a band;
+    ``code_grids`` are a model's, or None. The last says whether the series' own would be the same.
+    """
+    typed = [
+        *(grid_for_types(dtypes) for dtypes in zip(*(scene.dtypes for scene in series.scenes))),
+        *(grid_for_types([dtype]) for dtype in series.static_dtypes),
+    ]
+    known = tuple(grid for grid in typed if grid is not None)
+    if code_grids is not None:
+        return typed, tuple(code_grids), tuple(code_grids) == known
+    return typed, known if len(known) == len(typed) else None, True
 
 
 def windows(
@@ -267,6 +278,10 @@ class Totals:
     def statistics(self) -> tuple[CodeStatistics, ...]:
         """Return the statistics of each band over all scenes; there must be a pixel."""
         return self._all.statistics()
+
+    def as_plain(self) -> tuple[Any, ...]:
+        """Return the tally of all scenes, see :meth:`~.codes.CodeTally.as_plain`."""
+        return self._all.as_plain()
 
 
 class Coder:

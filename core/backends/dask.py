@@ -15,14 +15,14 @@ from ..workers import tasks
 from ..workers.direct import Direct
 from ..workers.link import Link
 from ..workers.plain import PlainScores, scores_out, yardstick_out
-from ..workers.store import RemoteBlocks
+from ..workers.store import parts_of
 from .base import Measures, Partials, Yardstick
 
 _PARTS_PER_THREAD = 4
 
 
 class DaskBackend:
-    """One task for each part and step.
+    """One call of each worker for a step, on the parts it holds.
 
     A step is told the scores before it, too, so a worker that has lost its labels makes them
     again. Blocks that lie here are lent to threads of this process.
@@ -43,7 +43,7 @@ class DaskBackend:
         if blocks and isinstance(blocks[0], Block):
             self._lend(blocks)
         else:
-            self._parts = [part.future for part in _remote(blocks)]
+            self._parts = [part.future for part in parts_of(blocks)]
 
     def step(self, scores: Scores) -> Partials:
         if not self._parts:
@@ -96,7 +96,3 @@ class DaskBackend:
         self._edges = edges[:-1]
         parts = [(self._key, first, last) for first, last in zip(edges, edges[1:])]
         self._parts = self._link.spread("borrow", parts, self._scenes)
-
-
-def _remote(blocks: Sequence[Any]) -> Sequence[RemoteBlocks]:
-    return blocks

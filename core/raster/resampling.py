@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterator
 
 import numpy as np
 import rasterio
@@ -19,7 +18,7 @@ from ..grid import Grid, Window
 from .access import gdal_errors, native
 from .headers import crs_label
 from .opened import OpenRasters
-from .windows import WARP_ERROR, Source, hold_values, plain_bands, read_shifted
+from .windows import Source, hold_values, plain_bands, read_shifted, warp
 
 
 class Way(enum.Enum):
@@ -70,33 +69,23 @@ def _warped(
     return values, inside, valid
 
 
-@contextlib.contextmanager
 def _warp(
     dataset: rasterio.DatasetReader, source: Source, way: Way, nodata: float | None
-) -> Iterator[WarpedVRT]:
+) -> contextlib.AbstractContextManager[WarpedVRT]:
     """Open a raster on the source's grid, with an alpha band of where it has pixels."""
-    grid = source.placement.grid
-    with (
-        # By blocks of the grid, not by what is read at a time.
-        rasterio.Env(GDAL_VRT_WARP_USE_DATASET_RASTERIO="NO"),
-        WarpedVRT(
-            dataset,
-            crs=grid.crs or None,
-            transform=rasterio.Affine(*grid.transform),
-            width=grid.width,
-            height=grid.height,
-            resampling=way.value,
-            src_nodata=nodata,
-            nodata=nodata,
-            add_alpha=ColorInterp.alpha not in dataset.colorinterp,
-            tolerance=WARP_ERROR,
-            UNIFIED_SRC_NODATA="NO",
-            # GDAL would take them from the part that it warps at a time, and so its weights.
-            XSCALE="1",
-            YSCALE="1",
-        ) as warped,
-    ):
-        yield warped
+    return warp(
+        dataset,
+        source,
+        way.value,
+        (
+            1.0,
+            1.0,
+        ),  # GDAL would take them from the part that it warps at a time, and so its weights
+        src_nodata=nodata,
+        nodata=nodata,
+        add_alpha=ColorInterp.alpha not in dataset.colorinterp,
+        UNIFIED_SRC_NODATA="NO",
+    )
 
 
 def suggested_pixel(grid: Grid, crs: str) -> float:

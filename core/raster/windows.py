@@ -126,7 +126,7 @@ def _warped(
     scale = _scale(dataset, source.placement.grid)
     with (
         plain_bands(dataset, source) as plain,
-        _warp(plain, source, Resampling.nearest, scale, src_nodata=None, add_alpha=True) as nearest,
+        warp(plain, source, Resampling.nearest, scale, src_nodata=None, add_alpha=True) as nearest,
     ):
         values = np.asarray(nearest.read(list(range(1, count + 1)), window=place))
         inside = np.asarray(nearest.read(nearest.count, window=place)) > 0
@@ -165,7 +165,7 @@ def _smooth(
     )
     with (
         plain_bands(dataset, source, means=True) as plain,
-        _warp(plain, source, Resampling.bilinear, scale, **options) as warped,
+        warp(plain, source, Resampling.bilinear, scale, **options) as warped,
     ):
         smooth = np.asarray(warped.read([row + 1 for row in rows], window=place))
     if smooth.dtype.kind == "f":
@@ -225,13 +225,14 @@ def _scale(dataset: rasterio.DatasetReader, grid: Grid) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def _warp(
+def warp(
     dataset: rasterio.DatasetReader,
     source: Source,
     resampling: Resampling,
     scale: tuple[float, float],
     **options: object,
 ) -> Iterator[WarpedVRT]:
+    """Open a raster on the source's grid, with GDAL's scales, which say how wide its kernel is."""
     grid = source.placement.grid
     # By blocks of the grid, not by what is read at a time.
     with (

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..backends.base import Backend, Partials
-from ..codes import CodeGrid, CodeTally, ValueRange, grid_for_types
+from ..codes import CodeGrid, CodeTally, ValueRange
 from ..errors import EngineError
 from ..grid import Window
 from ..monitor import Monitor
 from ..pixels import Block, Labelled, PixelStore
-from ..reading import BLOCK_PIXELS, no_pixel, windows
+from ..reading import BLOCK_PIXELS, grids_before_reading, no_pixel, windows
 from ..scores import Scores
 from ..scratch import Shelf
 from ..series import Series
@@ -58,7 +58,7 @@ class RemoteStore(PixelStore):
     @property
     def parts(self) -> Sequence[RemoteBlocks]:
         """The parts that have a pixel."""
-        return _parts(self.blocks)
+        return parts_of(self.blocks)
 
     @property
     def scene_pixels(self) -> np.ndarray:
@@ -73,7 +73,7 @@ class RemoteStore(PixelStore):
         monitor: Monitor,
     ) -> Iterator[tuple[int, Any]]:
         name = _name(function)
-        given = [(part.future,) for part in _parts(blocks)]
+        given = [(part.future,) for part in parts_of(blocks)]
         futures = self.link.spread("each", given, name, tuple(arguments))
         for found in self.link.values(futures, monitor):
             yield from found
@@ -139,14 +139,7 @@ def read_remote(
     """
     if series.recipe is None:
         raise EngineError("The engine 'dask' needs a series opened by paths: use open_series.")
-    typed = [
-        *(grid_for_types(dtypes) for dtypes in zip(*(scene.dtypes for scene in series.scenes))),
-        *(grid_for_types([dtype]) for dtype in series.static_dtypes),
-    ]
-    known = tuple(grid for grid in typed if grid is not None)
-    grids = tuple(code_grids) if code_grids is not None else None
-    if grids is None and len(known) == len(typed):
-        grids = known
+    typed, grids, own = grids_before_reading(series, code_grids)
     places = _places(series, link)
     a_worker = math.ceil(len(places) / max(link.workers, 1))
     room = memory_mb, a_worker, link.crowding
@@ -165,7 +158,7 @@ def read_remote(
         futures = link.spread("code", [(future,) for future in surveyed], coded, room)
         del surveyed, asked
         monitor = monitor.part(0.7, 1.0)
-    return _store(series, link, futures, grids, room, code_grids is None or grids == known, monitor)
+    return _store(series, link, futures, grids, room, own, monitor)
 
 
 def _store(
@@ -248,7 +241,8 @@ def _merged(ranges: Sequence[ValueRange]) -> ValueRange:
     return first
 
 
-def _parts(blocks: Sequence[Any]) -> Sequence[RemoteBlocks]:
+def parts_of(blocks: Sequence[Any]) -> Sequence[RemoteBlocks]:
+    """Return the blocks of a remote store for what they are."""
     return blocks
 
 

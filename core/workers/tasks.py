@@ -297,7 +297,7 @@ def merge_tallies(
 ) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
     """Return each scene's statistics and quantiles from the tallies of all parts, and a total."""
     known = plain.grids_in(grids)
-    totals, whole = Totals(known, stop - first), CodeTally(known)
+    totals = Totals(known, stop - first)
     for rank in range(first, stop):
         monitor.check()
         tally = CodeTally(known)
@@ -305,12 +305,11 @@ def merge_tallies(
             if rank in group:
                 tally.add_plain(group[rank])
         totals.close(rank - first, tally)
-        whole.merge(tally)
     scenes = [
         (plain.statistics_out(found), plain.quantiles_out(quantiles))
         for found, quantiles in zip(totals.scene_statistics, totals.scene_quantiles)
     ]
-    return scenes, whole.as_plain()
+    return scenes, totals.as_plain()
 
 
 def lend(key: str, blocks: Sequence[Block]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import rasterio
+from product_checks import only_product, read, reason_left_out
 from product_folders import as_tar, as_zip, landsat_folder
 
 from iikmc.core.errors import SeriesError
@@ -19,26 +21,8 @@ OLI = ["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"]
 TM = ["SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7"]
 
 
-def only(inputs, **options):
-    """Return the one Landsat product in the inputs; nothing may be left out."""
-    products, left_out = find_products([inputs], ProductKind.LANDSAT, **options)
-    assert left_out == []
-    assert len(products) == 1
-    return products[0]
-
-
-def reason(inputs, **options):
-    """Return why the one scene in the inputs is left out."""
-    products, left_out = find_products([inputs], ProductKind.LANDSAT, **options)
-    assert products == []
-    assert len(left_out) == 1
-    return left_out[0].reason
-
-
-def read(band):
-    """Return the values of a product's band as GDAL reads them."""
-    with rasterio.open(band.path) as dataset:
-        return dataset.read(band.number)
+only = partial(only_product, ProductKind.LANDSAT)
+reason = partial(reason_left_out, ProductKind.LANDSAT)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import rasterio
+from product_checks import only_product, read, reason_left_out
 from product_folders import PLANET_4, PLANET_8, UDM2, as_tar, as_zip, planet_scene, write_raster
 
 from iikmc.core.products import Condition, ProductKind, find_products
@@ -25,26 +27,8 @@ ANY = [
 ]
 
 
-def only(inputs, **options):
-    """Return the one PlanetScope product in the inputs; nothing may be left out."""
-    products, left_out = find_products([inputs], ProductKind.PLANETSCOPE, **options)
-    assert left_out == []
-    assert len(products) == 1
-    return products[0]
-
-
-def reason(inputs, **options):
-    """Return why the one scene in the inputs is left out."""
-    products, left_out = find_products([inputs], ProductKind.PLANETSCOPE, **options)
-    assert products == []
-    assert len(left_out) == 1
-    return left_out[0].reason
-
-
-def read(band):
-    """Return the values of a product's band as GDAL reads them."""
-    with rasterio.open(band.path) as dataset:
-        return dataset.read(band.number)
+only = partial(only_product, ProductKind.PLANETSCOPE)
+reason = partial(reason_left_out, ProductKind.PLANETSCOPE)
 
 
 def told(product):

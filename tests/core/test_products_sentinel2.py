@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
+from product_checks import only_product, read, reason_left_out
 from product_folders import (
     S2_BANDS,
     as_tar,
@@ -28,26 +29,8 @@ USUAL = [
 OLD = {"baseline": "02.09", "date": "2019-01-01"}
 
 
-def only(inputs, **options):
-    """Return the one Sentinel-2 product in the inputs; nothing may be left out."""
-    products, left_out = find_products([inputs], ProductKind.SENTINEL2, **options)
-    assert left_out == []
-    assert len(products) == 1
-    return products[0]
-
-
-def reason(inputs, **options):
-    """Return why the one product in the inputs is left out."""
-    products, left_out = find_products([inputs], ProductKind.SENTINEL2, **options)
-    assert products == []
-    assert len(left_out) == 1
-    return left_out[0].reason
-
-
-def read(band):
-    """Return the values of a product's band as GDAL reads them."""
-    with rasterio.open(band.path) as dataset:
-        return dataset.read(band.number)
+only = partial(only_product, ProductKind.SENTINEL2)
+reason = partial(reason_left_out, ProductKind.SENTINEL2)
 
 
 def reflectance(product, name):
