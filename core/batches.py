@@ -90,8 +90,7 @@ def strip_codes(block: Block, strips: np.ndarray) -> np.ndarray:
         first = max(top - window.row, 0)
         last = min(bottom - window.row, window.height)
         if scene == block.scene and first < last:
-            starts = block.row_starts
-            parts.append(block.codes.part(int(starts[first]), int(starts[last])))
+            parts.append(block.rows(first, last).of(block.codes))
     return np.concatenate(parts, axis=1)
 
 

@@ -105,9 +105,5 @@ def codes_at(block: Block, places: np.ndarray, width: int) -> tuple[np.ndarray, 
     inside = (rows >= window.row) & (rows < window.row + window.height)
     inside &= (columns >= window.column) & (columns < window.column + window.width)
     found = np.flatnonzero(inside)
-    local = (rows[found] - window.row) * window.width + columns[found] - window.column
-    seen = block.valid()
-    if seen is not None:
-        kept = seen[local]
-        found, local = found[kept], (np.cumsum(seen) - 1)[local[kept]]
-    return found, block.codes.load()[:, local]
+    kept, local = block.places(rows[found] - window.row, columns[found] - window.column)
+    return found[kept], block.codes.load()[:, local]

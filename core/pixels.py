@@ -17,6 +17,7 @@ from .monitor import Monitor
 from .parallel import ordered_map
 from .scores import Scores
 from .scratch import Shelf, Shelved
+from .tiling import ROWS, from_tiles, in_tiles, places_in_tiles
 
 if TYPE_CHECKING:
     from .backends.base import Backend, Partials
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Block:
-    """A window of a scene: the codes of its valid pixels in row order, shape (bands, pixels).
+    """A window of a scene: the codes of its valid pixels, shape (bands, pixels).
 
-    ``packed`` holds the window's valid pixels as bits, None where all are valid.
+    They come in the order of :mod:`.tiling`. ``packed`` holds the window's valid pixels as bits,
+    in that order, too; None where all are valid.
     """
 
     scene: int
@@ -42,17 +44,51 @@ class Block:
         return int(self.codes.shape[1])
 
     def valid(self) -> np.ndarray | None:
-        """Return which pixels are valid, shape (height · width,); None if all are."""
+        """Return which pixels are valid, shape (height · width,), in order; None if all are."""
         if self.packed is None:
             return None
         count = self.window.height * self.window.width
         return np.unpackbits(self.packed, count=count).view(bool)
 
+    def places(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of some places of the window are valid, and which pixels they are.
+
+        Indices, int64: of ``rows`` and ``columns`` of the window, (places,), and of codes.
+        """
+        local = places_in_tiles(rows, columns, self.window.height, self.window.width)
+        valid = self.valid()
+        if valid is None:
+            return np.arange(len(local)), local
+        kept = np.flatnonzero(valid[local])
+        return kept, (np.cumsum(valid) - 1)[local[kept]]
+
+    def rows(self, first: int, last: int) -> RowPixels:
+        """Return the valid pixels of the window's rows from ``first`` to before ``last``."""
+        width = self.window.width
+        top = first // ROWS * ROWS
+        bottom = min(-(-last // ROWS) * ROWS, self.window.height)
+        start, stop = (int(self._strip_starts[-(-row // ROWS)]) for row in (top, bottom))
+        numbers = np.arange((bottom - top) * width).reshape(-1, width)
+        local = in_tiles(numbers)
+        valid = self.valid()
+        if valid is not None:
+            local = local[valid[top * width : bottom * width]]
+        rows, columns = np.divmod(local, width)
+        rows += top
+        if (top, bottom) == (first, last):
+            return RowPixels(start, stop, None, rows, columns)
+        inside = (first <= rows) & (rows < last)
+        return RowPixels(start, stop, inside, rows[inside], columns[inside])
+
     @cached_property
-    def row_starts(self) -> np.ndarray:
-        """Where each row of the window starts among the valid pixels, int64 (height + 1,)."""
-        shape, valid = (self.window.height, self.window.width), self.valid()
-        counts = np.full(shape[0], shape[1]) if valid is None else valid.reshape(shape).sum(1)
+    def _strip_starts(self) -> np.ndarray:
+        """Where each strip of tiles starts among the valid pixels, and the end of the last."""
+        width, height = self.window.width, self.window.height
+        ends = np.append(np.arange(0, height, ROWS), height) * width
+        valid = self.valid()
+        if valid is None:
+            return ends
+        counts = np.add.reduceat(valid, ends[:-1], dtype=np.int64)
         return np.concatenate([[0], np.cumsum(counts)])
 
     def spread(self, values: np.ndarray, nothing: float = 0) -> np.ndarray:
@@ -60,10 +96,34 @@ class Block:
         shape = (self.window.height, self.window.width)
         valid = self.valid()
         if valid is None:
-            return values.reshape(shape)
+            return from_tiles(values, shape)
         whole = np.full(valid.size, nothing, values.dtype)
         whole[valid] = values
-        return whole.reshape(shape)
+        return from_tiles(whole, shape)
+
+
+@dataclass(frozen=True)
+class RowPixels:
+    """Valid pixels of a block: ``inside`` (None: all) of those from ``start`` to ``stop``.
+
+    ``rows`` and ``columns`` say where in the window they lie, int64 (pixels,).
+    """
+
+    start: int
+    stop: int
+    inside: np.ndarray | None
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def of(self, codes: Shelved) -> np.ndarray:
+        """Return a copy of these pixels' codes, (bands, pixels)."""
+        found = codes.part(self.start, self.stop)
+        return found if self.inside is None else found[:, self.inside]
+
+    def put(self, values: np.ndarray, labels: np.ndarray) -> None:
+        """Put values in these pixels' places in an array of all the block's, (pixels,)."""
+        those = labels[self.start : self.stop]
+        those[... if self.inside is None else self.inside] = values
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from .monitor import Monitor
 from .parallel import beside, ordered_map, thread_count
 from .pixels import Block, PixelStore
 from .scratch import Shelf, check_disk, memory_limit
+from .tiling import in_tiles
 from .valid import SceneReader
 
 if TYPE_CHECKING:
@@ -193,7 +194,10 @@ def pixel_room(
 
 @dataclass(frozen=True)
 class RawWindow:
-    """The valid values of a window, (pixels,) for each band; None while they wait on disk."""
+    """The valid values of a window, (pixels,) for each band; None while they wait on disk.
+
+    In the order of :mod:`.tiling`, as are the window's valid pixels, ``packed`` as bits.
+    """
 
     job: tuple[int, Window]
     planes: Sequence[np.ndarray] | None
@@ -209,8 +213,9 @@ class WindowReader:
 
     def __call__(self, job: tuple[int, Window]) -> RawWindow:
         planes, valid = self._read(*job)
+        planes, valid = [in_tiles(plane) for plane in planes], in_tiles(valid)
         if valid.all():
-            return RawWindow(job, [plane.reshape(-1) for plane in planes], None)
+            return RawWindow(job, planes, None)
         return RawWindow(job, [plane[valid] for plane in planes], np.packbits(valid))
 
 

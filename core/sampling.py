@@ -91,12 +91,9 @@ def drawn(block: Block, width: int, run: int, seed: int) -> tuple[np.ndarray, np
     places = runs * run + drawn.astype(np.int64)
     rows, columns = places // width - window.row, places % width - window.column
     inside = (rows >= 0) & (rows < window.height) & (columns >= 0) & (columns < window.width)
-    places, local = places[inside], (rows * window.width + columns)[inside]
-    valid = block.valid()
-    if valid is not None:
-        kept = valid[local]
-        places, local = places[kept], (np.cumsum(valid) - 1)[local[kept]]
-    return places, block.codes.load()[:, local]
+    places = places[inside]
+    kept, local = block.places(rows[inside], columns[inside])
+    return places[kept], block.codes.load()[:, local]
 
 
 def _mix(state: np.ndarray) -> np.ndarray:

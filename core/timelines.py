@@ -11,7 +11,7 @@ import numpy as np
 from .monitor import Monitor
 from .pairing import common_places, paired_codes, place_count
 from .parallel import ordered_map
-from .pixels import Block, Labelled, PixelStore
+from .pixels import Block, Labelled, PixelStore, RowPixels
 from .scores import Scores
 from .smoothing import EvidenceScale, count_transitions, smooth, transition_costs
 
@@ -27,14 +27,12 @@ _SETTLED = 1000
 class Stretch:
     """The valid pixels of one block that lie in a strip.
 
-    They are the block's pixels from ``start`` to ``stop``; ``places`` are where they lie in
-    the strip, row by row, int64 (pixels,).
+    ``places`` are where they lie in the strip, counted row by row, int64 (pixels,).
     """
 
     index: int
     block: Block
-    start: int
-    stop: int
+    pixels: RowPixels
     places: np.ndarray
 
 
@@ -67,19 +65,9 @@ class Timelines:
             first, last = max(top - window.row, 0), min(bottom - window.row, window.height)
             if first >= last:
                 continue
-            valid = block.valid()
-            if valid is None:
-                start, stop = first * window.width, last * window.width
-                local = np.arange(start, stop)
-            else:
-                start = int(np.count_nonzero(valid[: first * window.width]))
-                inside = valid[first * window.width : last * window.width]
-                local = first * window.width + np.flatnonzero(inside)
-                stop = start + len(local)
-            rows, columns = np.divmod(local, window.width)
-            rows += window.row - top
-            places = rows * self._width + columns + window.column
-            yield Stretch(index, block, start, stop, places)
+            pixels = block.rows(first, last)
+            rows, columns = pixels.rows + window.row - top, pixels.columns + window.column
+            yield Stretch(index, block, pixels, rows * self._width + columns)
 
 
 @dataclass(frozen=True)
@@ -170,14 +158,14 @@ def smoothed(
         parts = list(timelines.stretches(strip))
         for part in parts:
             scene = part.block.scene
-            codes = part.block.codes.part(part.start, part.stop)
+            codes = part.pixels.of(part.block.codes)
             found[scene][:, part.places] = evidence.costs(scene, codes)
             valid[scene, part.places] = True
         steady = smooth(found, valid, costs)
         counts = np.zeros((store.scene_count, classes), np.int64)
         for part in parts:
             chosen = steady[part.block.scene, part.places] - np.uint8(1)
-            labels[part.index][part.start : part.stop] = chosen
+            part.pixels.put(chosen, labels[part.index])
             counts[part.block.scene] += np.bincount(chosen, minlength=classes)
         return counts
 

@@ -17,6 +17,7 @@ from iikmc.core.grid import Grid, Window
 from iikmc.core.pixels import Block
 from iikmc.core.raster import read_onto
 from iikmc.core.reading import windows
+from iikmc.core.tiling import in_tiles
 
 HERE = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
@@ -67,13 +68,13 @@ def test_windows_cover_any_grid_once_and_keep_to_the_files_blocks(
     assert (seen == 1).all()
 
 
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
-def test_labels_are_spread_to_the_valid_pixels_in_row_order(valid):
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 11), st.integers(1, 19))))
+def test_labels_are_spread_to_the_valid_pixels_in_the_order_of_tiles(valid):
     window = Window(0, 0, *valid.shape)
     labels = np.arange(1, valid.sum() + 1, dtype=np.uint8)
-    whole = Block(0, window, None, np.packbits(valid)).spread(labels)
+    whole = Block(0, window, None, np.packbits(in_tiles(valid))).spread(labels)
     assert whole.dtype == np.uint8
-    assert whole[valid].tolist() == labels.tolist()
+    assert in_tiles(whole)[in_tiles(valid)].tolist() == labels.tolist()
     assert not whole[~valid].any()
     if valid.all():
         assert Block(0, window, None, None).spread(labels).tolist() == whole.tolist()
@@ -107,8 +108,10 @@ def test_pixels_come_unchanged_from_any_layout(make_scene, monkeypatch, layout, 
 
 def _places(grid, block):
     """Flat places, in the grid, of a block's pixels."""
-    rows, columns = np.nonzero(block.spread(np.ones(block.pixels, bool)))
-    return (rows + block.window.row) * grid.width + columns + block.window.column
+    numbers = block.spread(np.arange(1, block.pixels + 1))
+    rows, columns = np.nonzero(numbers)
+    places = (rows + block.window.row) * grid.width + columns + block.window.column
+    return places[np.argsort(numbers[rows, columns])]
 
 
 def test_integers_take_two_bytes_a_band_in_any_type(make_scene):
