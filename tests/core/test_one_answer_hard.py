@@ -122,7 +122,7 @@ def test_a_strategy_has_one_answer_that_follows_the_seed(strategy, varied, tmp_p
     expected = answer(tmp_path / "first", varied, Way(dtype="uint16"), monkeypatch, **options)
     fit = json.loads(expected[0])["fit"]
     assert (fit["held_out"] is not None) == (strategy == "mini-batch")
-    for number, way in enumerate(WAYS):
+    for number, way in enumerate(WAYS[::2]):
         other = replace(way, order=((2, 0, 1), (1, 2, 0))[number % 2], dtype="int32")
         other = replace(other, block_pixels=max(1000, way.block_pixels))
         found = answer(tmp_path / f"{number}", varied, other, monkeypatch, **options)
