@@ -249,7 +249,7 @@ def test_the_pixels_are_as_hard_as_they_are_meant_to_be(kind, gains, wide):
         nearest = np.sort(exact, axis=0)[:2]
         if kind == "lattice" and not gains:
             assert (nearest[0] == nearest[1]).sum() > 50  # exact ties, which go to the lowest
-    assert wrong > (0 if kind in ("lattice", "ends") else 20), wrong
+    assert wrong > 10  # of 3,840; how many depends a little on the BLAS
 
 
 def test_equal_centres_give_all_their_pixels_to_the_lowest_in_use():
