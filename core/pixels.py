@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .harmonise import Harmonised
     from .workers.link import Link
 
+_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, np.int64)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -56,11 +58,13 @@ class Block:
         Indices, int64: of ``rows`` and ``columns`` of the window, (places,), and of codes.
         """
         local = places_in_tiles(rows, columns, self.window.height, self.window.width)
-        valid = self.valid()
-        if valid is None:
+        if self.packed is None:
             return np.arange(len(local)), local
-        kept = np.flatnonzero(valid[local])
-        return kept, (np.cumsum(valid) - 1)[local[kept]]
+        # Whole bytes are counted, for a window has many pixels and few places.
+        before = np.concatenate([[0], np.cumsum(_BITS_SET[self.packed])])[local >> 3]
+        head = self.packed[local >> 3] >> (7 - (local & 7)).astype(np.uint8)
+        kept = np.flatnonzero(head & 1)
+        return kept, (before + _BITS_SET[head] - 1)[kept]
 
     def rows(self, first: int, last: int) -> RowPixels:
         """Return the valid pixels of the window's rows from ``first`` to before ``last``."""
