@@ -20,7 +20,7 @@ from ..scores import NEVER, Scores
 from .base import UNLABELLED, Measures, Partials, Yardstick
 from .numba_assign import assigning_kernel
 from .numba_balls import Balls, Coefficients
-from .numba_quality import MOST_TERMS, measuring_kernel
+from .numba_quality import MEASURE_TILE, MOST_TERMS, measuring_kernel
 
 _UNIT_ROUNDOFF = 2.0**-24
 
@@ -99,11 +99,11 @@ class NumbaBackend:
 
     def measure(self, yardstick: Yardstick) -> Measures:
         classes, bands = yardstick.signatures.shape[1:]
-        sums = np.zeros((self._threads, 2, classes), np.int64)
+        sums = np.zeros((self._threads, classes, 2), np.int64)
         dtype = self._blocks[0].codes.dtype.name
-        kernel = beside(lambda: measuring_kernel(dtype), self._monitor)
+        kernel = beside(lambda: measuring_kernel(bands, dtype), self._monitor)
         midpoints = yardstick.midpoints.astype(np.int32)
-        size = MOST_TERMS // (classes * bands)
+        size = max(MEASURE_TILE, MOST_TERMS // (classes * bands))
         parts = [
             (index, start, min(start + size, block.pixels))
             for index, block in enumerate(self._blocks)
@@ -112,22 +112,27 @@ class NumbaBackend:
 
         def measure(worker: int, part: int) -> None:
             index, start, stop = parts[part]
-            block = self._blocks[index]
+            block, labels = self._blocks[index], self._labels[index]
+            codes = block.codes.load()
+            lacking = max(MEASURE_TILE - block.pixels, 0)
+            if lacking:  # for a tile; what is put before the pixels is not measured
+                codes = np.pad(codes, ((0, 0), (lacking, 0)))
+                labels = np.pad(labels, (lacking, 0))
             kernel(
-                block.codes.load(),
-                self._labels[index],
-                start,
-                stop,
+                codes,
+                labels,
+                start + lacking,
+                stop + lacking,
                 yardstick.signatures[block.scene],
                 yardstick.steps[block.scene],
                 midpoints,
                 yardstick.distance_scale,
                 yardstick.silhouette_scale,
-                *sums[worker],
+                sums[worker],
             )
 
         share_out(self._pool, self._threads, measure, len(parts), self._monitor)
-        distances, silhouettes = sums.sum(axis=0)
+        distances, silhouettes = sums.sum(axis=0).T.copy()
         return Measures(distances, silhouettes)
 
     def close(self) -> None:

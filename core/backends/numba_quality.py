@@ -1,7 +1,6 @@
 """The kernels of the parallel backend that measure how compact classes are, and how well apart.
 
-They serve any number of bands and classes, so few are compiled. Their
-float64 operations are those of the reference, one by one: nothing is fused or reordered.
+Their float64 operations are those of the reference, one by one: nothing is fused or reordered.
 """
 
 from __future__ import annotations
@@ -11,84 +10,190 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from .numba_vectors import (
+    _BYTE,
+    _CODES,
+    _INT,
+    _LONG,
+    VERSION,
+    _at,
+    _element,
+    _instruction,
+    _load,
+    _long,
+    _splat,
+    _store,
+)
 
 MOST_TERMS = 1 << 31
 """Pixels × classes × bands of one call that take well below a second."""
+MEASURE_TILE = 16
+"""Pixels measured at a time, in registers; a kernel wants no fewer."""
 
-# A strip of float64 planes stays in the L1 cache for the usual numbers of bands.
-_STRIP = 512
+_DOUBLE = ir.DoubleType()
 # Added to a number below 2^51, it leaves the number rounded to an integer in the lowest bits.
 _ROUNDER = 1.5 * 2.0**52
 _ROUNDER_BITS = 0x4338000000000000
+# A class has several sums, taken in turn: neighbours are often of one class, and would wait.
+_SUMS = 4
 
 
-def _measure(
-    codes,
-    labels,
-    start,
-    stop,
-    signatures,
-    steps,
-    midpoints,
-    distance_scale,
-    silhouette_scale,
-    distances,
-    silhouettes,
-):
-    bands, classes = codes.shape[0], signatures.shape[0]
-    values = np.empty((bands, _STRIP), np.float64)
-    mine = np.empty(_STRIP, np.float64)
-    squares = np.empty(_STRIP, np.float64)
-    own = np.empty(_STRIP, np.float64)
-    other = np.empty(_STRIP, np.float64)
-    # Loops run over slices from 0, or the compiler would not vectorise them.
-    for first in range(start, stop, _STRIP):
-        size = min(_STRIP, stop - first)
-        found = labels[first : first + size]
-        for b in range(bands):
-            plane, middle, step = codes[b, first : first + size], midpoints[b], steps[b]
-            for p in range(size):
-                values[b, p] = np.float64(np.int32(plane[p]) - middle) * step
-        for p in range(size):
-            mine[p] = np.float64(found[p])
-            other[p] = np.inf
-        for j in range(classes):
-            number = np.float64(j)
-            for p in range(size):
-                squares[p] = 0.0
-            for b in range(bands):
-                row, place = values[b], signatures[j, b]
-                for p in range(size):
-                    difference = row[p] - place
-                    squares[p] += difference * difference
-            for p in range(size):
-                square, nearest, is_mine = squares[p], other[p], mine[p] == number
-                own[p] = square if is_mine else own[p]
-                other[p] = nearest if is_mine or nearest <= square else square
-        for p in range(size):
-            near, far = np.sqrt(own[p]), np.sqrt(other[p])
-            larger = near if near > far else far
-            silhouette = (far - near) / larger if larger > 0.0 else 0.0
-            own[p] = near * distance_scale + _ROUNDER
-            other[p] = silhouette * silhouette_scale + _ROUNDER
-        whole_distances, whole_silhouettes = own.view(np.int64), other.view(np.int64)
-        for p in range(size):
-            distances[found[p]] += whole_distances[p] - _ROUNDER_BITS
-            silhouettes[found[p]] += whole_silhouettes[p] - _ROUNDER_BITS
+@_instruction
+def measure_tile(
+    context, bands, codes, place, skipped, labels, signatures, steps, midpoints, distance_scale,
+    silhouette_scale, sums,
+):  # fmt: skip
+    """Measure the pixels of the tile at ``place`` but for the ``skipped`` first ones.
+
+    Their distances and silhouettes, whole numbers, are added to ``sums``, int64, (classes ·
+    _SUMS, 2). Other arguments are as in a :class:`~.base.Yardstick`, of one scene.
+    """
+    given = (
+        bands, codes, place, skipped, labels, signatures, steps, midpoints, distance_scale,
+        silhouette_scale, sums,
+    )  # fmt: skip
+
+    def generate(context, builder, signature, arguments):
+        codes, labels, signatures, steps, midpoints, sums = (
+            context.make_array(signature.args[i])(context, builder, arguments[i])
+            for i in (1, 4, 5, 6, 7, 10)
+        )
+        place, skipped, distance_scale, silhouette_scale = (arguments[i] for i in (2, 3, 8, 9))
+        (classes, _) = cgutils.unpack_tuple(builder, signatures.shape)
+        start = builder.gep(labels.data, [place])
+        found = _load(builder, start, _vector(_BYTE))
+        values = [
+            _values(builder, codes, _CODES[given[1].dtype.name], place, steps, midpoints, band)
+            for band in range(bands.count)
+        ]
+        own, other = _nearest(builder, values, found, signatures, classes)
+        numbers = _whole_measures(builder, own, other, distance_scale, silhouette_scale)
+        counted = builder.icmp_signed(
+            ">=", ir.Constant(_vector(_LONG), list(range(MEASURE_TILE))), _wide(builder, skipped)
+        )
+        numbers = [builder.select(counted, known, _all(_LONG, 0)) for known in numbers]
+        for i in range(MEASURE_TILE):
+            pair = ir.Constant(ir.VectorType(_INT, 2), [i, MEASURE_TILE + i])
+            pair = builder.shuffle_vector(*numbers, pair)
+            label = builder.zext(builder.load(builder.gep(start, [_long(i)])), _LONG)
+            row = builder.add(builder.mul(label, _long(_SUMS)), _long(i % _SUMS))
+            address = builder.gep(sums.data, [builder.mul(row, _long(2))])
+            _store(builder, builder.add(_load(builder, address, pair.type), pair), address)
+        return context.get_dummy_value()
+
+    return types.none(*given), generate
 
 
-# As in numba.py: the disk cache imports the kernel's module again, by a name that must be there.
-_measure.__module__ = numba.__name__
+def _values(builder, codes, code, place, steps, midpoints, band):
+    """Return where the tile's pixels lie in a band."""
+    values = _load(builder, _element(builder, codes, code, band, place), _vector(code))
+    if code is not _INT:
+        values = builder.zext(values, _vector(_INT))
+    values = builder.sub(values, _wide(builder, _at(builder, midpoints, _long(band))))
+    values = builder.sitofp(values, _vector(_DOUBLE))
+    return builder.fmul(values, _wide(builder, _at(builder, steps, _long(band))))
+
+
+def _nearest(builder, values, found, signatures, classes):
+    """Return the squared distances to the own and to the nearest other signature."""
+    entry = builder.block
+    loop, after = (builder.append_basic_block(name) for name in ("classes", "measured"))
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    number = builder.phi(_LONG)
+    own, other = (builder.phi(_vector(_DOUBLE)) for _ in range(2))
+    first = builder.mul(number, _long(len(values)))
+    squares = None
+    for band, value in enumerate(values):
+        signature = _wide(builder, _at(builder, signatures, builder.add(first, _long(band))))
+        difference = builder.fsub(signature, value)
+        square = builder.fmul(difference, difference)
+        squares = square if squares is None else builder.fadd(squares, square)
+    is_own = builder.icmp_unsigned("==", found, _wide(builder, builder.trunc(number, _BYTE)))
+    is_nearer = builder.fcmp_ordered("<", squares, other)
+    nearer = builder.select(is_nearer, squares, other)
+    results = builder.select(is_own, squares, own), builder.select(is_own, other, nearer)
+    further = builder.add(number, _long(1))
+    number.add_incoming(_long(0), entry)
+    number.add_incoming(further, loop)
+    for phi, begin, result in zip((own, other), (0.0, np.inf), results):
+        phi.add_incoming(_all(_DOUBLE, begin), entry)
+        phi.add_incoming(result, loop)
+    builder.cbranch(builder.icmp_signed("<", further, classes), loop, after)
+    builder.position_at_end(after)
+    return results
+
+
+def _whole_measures(builder, own, other, distance_scale, silhouette_scale):
+    """Return distances and silhouettes, scaled and rounded to integers."""
+    kind = ir.FunctionType(own.type, [own.type])
+    root = builder.module.declare_intrinsic(f"llvm.sqrt.v{MEASURE_TILE}f64", fnty=kind)
+    near, far = (builder.call(root, [squares]) for squares in (own, other))
+    larger = builder.select(builder.fcmp_ordered(">", near, far), near, far)
+    silhouettes = builder.fdiv(builder.fsub(far, near), larger)
+    nothing = _all(_DOUBLE, 0.0)
+    is_apart = builder.fcmp_ordered(">", larger, nothing)
+    silhouettes = builder.select(is_apart, silhouettes, nothing)
+    numbers = []
+    for measure, scale in ((near, distance_scale), (silhouettes, silhouette_scale)):
+        scaled = builder.fmul(measure, _wide(builder, scale))
+        rounded = builder.bitcast(builder.fadd(scaled, _all(_DOUBLE, _ROUNDER)), _vector(_LONG))
+        numbers.append(builder.sub(rounded, _all(_LONG, _ROUNDER_BITS)))
+    return numbers
+
+
+def _vector(kind: ir.Type) -> ir.VectorType:
+    return ir.VectorType(kind, MEASURE_TILE)
+
+
+def _wide(builder, value):
+    return _splat(builder, value, MEASURE_TILE)
+
+
+def _all(kind: ir.Type, value: float) -> ir.Constant:
+    return ir.Constant(_vector(kind), [value] * MEASURE_TILE)
 
 
 @functools.cache
-def measuring_kernel(dtype: str) -> Callable[..., None]:
-    """Return the kernel for codes of a dtype, compiled or from the disk cache."""
-    types = (
+def measuring_kernel(bands: int, dtype: str) -> Callable[..., None]:
+    """Return the kernel for so many bands, compiled or from the disk cache.
+
+    ``measure(codes, labels, start, stop, signatures, steps, midpoints, distance_scale,
+    silhouette_scale, sums)`` measures the pixels of a block, a tile or more, from ``start`` to
+    before ``stop`` and adds to ``sums``, int64, (classes, 2), distances and silhouettes.
+    """
+    all_bands = (0,) * bands
+    signature = (
         f"void({dtype}[:, ::1], uint8[::1], int64, int64, float64[:, ::1], float64[::1], "
-        "int32[::1], float64, float64, int64[::1], int64[::1])"
+        "int32[::1], float64, float64, int64[:, ::1])"
     )
-    compiled: Callable[..., None] = numba.njit(types, nogil=True, cache=True, error_model="numpy")(
-        _measure
-    )
+
+    def kernel(
+        codes, labels, start, stop, signatures, steps, midpoints, distance_scale,
+        silhouette_scale, sums,
+    ):  # fmt: skip
+        several = np.zeros((sums.shape[0] * _SUMS, 2), np.int64)
+        for first in range(start, stop, MEASURE_TILE):
+            # What does not fill a tile is measured with pixels before it, which are left out.
+            place = min(first, stop - MEASURE_TILE)
+            measure_tile(
+                all_bands, codes, place, first - place, labels, signatures, steps, midpoints,
+                distance_scale, silhouette_scale, several,
+            )  # fmt: skip
+        for j in range(sums.shape[0]):
+            for row in range(j * _SUMS, (j + 1) * _SUMS):
+                for column in range(2):
+                    sums[j, column] += several[row, column]
+
+    # As in numba_assign.py: a module that is there when the disk cache looks for it, and a name
+    # of its own.
+    kernel.__module__ = numba.__name__
+    kernel.__qualname__ = kernel.__name__ = f"measure_{dtype}_{bands}_bands_{VERSION}"
+    compiled: Callable[..., None] = numba.njit(
+        signature, nogil=True, cache=True, error_model="numpy"
+    )(kernel)
     return compiled
