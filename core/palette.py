@@ -49,7 +49,7 @@ def colours(count: int) -> tuple[Colour, ...]:
     """
     if not 1 <= count <= _MOST:
         raise ParameterError(f"There are colours for 1 to {_MOST} classes, not for {count}.")
-    return _sequence()[:count]
+    return _FIRST[:count] if count <= len(_FIRST) else _sequence()[:count]
 
 
 @lru_cache(maxsize=1)
