@@ -204,14 +204,16 @@ def _sums_compiled(
     add_up = beside(summing_kernel, monitor)
     positions, ends = np.ascontiguousarray(positions), np.cumsum(sizes)
     count = positions.shape[1]
+    parts = -(-count // _ROWS_AT_ONCE)
     sums = np.empty((count, len(sizes)))
 
     def work(worker: int, part: int) -> None:
         start = part * _ROWS_AT_ONCE
         add_up(positions, ends, scale, start, min(start + _ROWS_AT_ONCE, count), sums)
 
+    threads = min(threads, parts)
     with ThreadPoolExecutor(threads) as pool:
-        share_out(pool, threads, work, -(-count // _ROWS_AT_ONCE), monitor)
+        share_out(pool, threads, work, parts, monitor)
     return sums
 
 
