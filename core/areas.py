@@ -8,6 +8,8 @@ import numpy as np
 
 from .grid import Grid, Window
 
+_PIXELS_AT_ONCE = 1 << 18  # each takes eight bytes while it is counted
+
 
 class ClassAreas:
     """Adds up the ground area of each class of one scene, window by window.
@@ -54,6 +56,11 @@ class ClassAreas:
 def row_counts(labels: np.ndarray, classes: int) -> np.ndarray:
     """Count labels (height, width), 0 for nodata, by row: int64 (height, classes + 1)."""
     columns = classes + 1
-    keys = labels + columns * np.arange(len(labels))[:, None]
-    counts = np.bincount(keys.reshape(-1), minlength=columns * len(labels))
-    return counts.reshape(-1, columns)
+    counts = np.zeros((len(labels), columns), np.int64)
+    step = max(1, _PIXELS_AT_ONCE // max(labels.shape[1], 1))
+    for first in range(0, len(labels), step):
+        rows = labels[first : first + step]
+        keys = rows + columns * np.arange(len(rows))[:, None]
+        found = np.bincount(keys.reshape(-1), minlength=columns * len(rows))
+        counts[first : first + step] = found.reshape(-1, columns)
+    return counts

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +11,17 @@ import numpy as np
 
 from .areas import ClassAreas
 from .backends.base import open_backend, resolve_engine
-from .errors import Cancelled, OutputError
+from .errors import OutputError
 from .files import StagedOutputs
 from .grid import Grid
 from .harmonise import tell_fallbacks
 from .model import ClassModel
 from .monitor import Monitor
-from .parallel import ordered_map, thread_count
-from .pixels import Block, Labelled, PixelStore
-from .scene_rasters import Measure, SceneRasters, Tile
+from .parallel import thread_count
+from .pixels import Labelled, PixelStore
+from .scene_rasters import Measure, SceneRasters
 from .scene_space import SceneSpace
+from .scene_writing import write_scenes as write_rasters
 from .series import Scene, Series
 from .smoothing import transition_costs
 from .timelines import Evidence, smoothed
@@ -150,19 +148,12 @@ def classify(
         from .workers.writing import write_scenes  # only where Dask is
 
         return write_scenes(store, series, labelled, targets, measure, writing)
-    write = _SceneWriter(targets, store, labelled, measure)
-    with ThreadPoolExecutor(workers) as pool:
-        return list(
-            ordered_map(
-                pool,
-                write,
-                range(len(series)),
-                writing,
-                ahead=workers,
-                stop=write.stop,
-                poll=lambda: writing.progress(write.share()),
-            )
-        )
+    rasters = [target.rasters for target in targets]
+    hectares = write_rasters(rasters, store, labelled, measure, workers, writing)
+    return [
+        target.written(counts, found)
+        for target, counts, found in zip(targets, labelled.partials.counts, hectares)
+    ]
 
 
 def _targets(
@@ -273,41 +264,3 @@ def resolved(path: str | os.PathLike[str]) -> Path:
         return Path(path).resolve()
     except OSError:  # Windows, for names such as NETCDF:"C:/x.nc":band
         return Path(path)
-
-
-class _SceneWriter:
-    """Writes the rasters of one scene, on any thread, until ``stop`` is set."""
-
-    def __init__(
-        self,
-        targets: Sequence[SceneTargets],
-        store: PixelStore,
-        labelled: Labelled,
-        measure: Measure,
-    ) -> None:
-        self._targets, self._labelled, self._measure = targets, labelled, measure
-        self._blocks: list[list[tuple[int, Block]]] = [[] for _ in targets]
-        for index, block in enumerate(store.blocks):
-            self._blocks[block.scene].append((index, block))
-        self._written = [0] * len(targets)
-        self.stop = threading.Event()
-
-    def share(self) -> float:
-        """Return the share of all blocks that is written."""
-        return sum(self._written) / sum(len(blocks) for blocks in self._blocks)
-
-    def __call__(self, rank: int) -> ClassifiedScene:
-        target = self._targets[rank]
-        counts = self._labelled.partials.counts[rank]
-
-        def check() -> None:
-            if self.stop.is_set():
-                raise Cancelled(f"Writing '{target.paths['classes'].name}' was stopped.")
-
-        return target.written(counts, target.rasters.write(self._tiles(rank), counts, check))
-
-    def _tiles(self, rank: int) -> Iterator[Tile]:
-        measure = self._measure if self._measure.kinds else None
-        for index, block in self._blocks[rank]:
-            yield Tile.of(block, self._labelled.labels[index], measure)
-            self._written[rank] += 1

@@ -105,6 +105,24 @@ class Block:
         whole[valid] = values
         return from_tiles(whole, shape)
 
+    def spread_rows(self, labels: np.ndarray, first: int, stop: int) -> np.ndarray:
+        """Put class numbers in the places of rows ``first`` to ``stop`` (not included).
+
+        ``labels``, from 0, are those of all the block's pixels. Returns uint8 (rows, width),
+        classes from 1, 0 elsewhere.
+        """
+        top, width, valid = first // ROWS * ROWS, self.window.width, self.valid()
+        bottom = min(-(-stop // ROWS) * ROWS, self.window.height)
+        begin, end = top * width, bottom * width
+        if valid is None:
+            whole = labels[begin:end] + np.uint8(1)
+        else:
+            before = np.count_nonzero(valid[:begin])
+            valid = valid[begin:end]
+            whole = np.zeros(valid.size, np.uint8)
+            whole[valid] = labels[before : before + np.count_nonzero(valid)] + np.uint8(1)
+        return from_tiles(whole, (bottom - top, width))[first - top : stop - top]
+
 
 @dataclass(frozen=True)
 class RowPixels:

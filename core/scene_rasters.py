@@ -14,7 +14,8 @@ from .areas import ClassAreas
 from .grid import Grid, Window
 from .nearness import nearness
 from .pixels import Block
-from .raster import LabelWriter
+from .raster.label_tiles import LabelTiles
+from .raster.labels import LabelFile, write_labels
 from .raster.styles import ClassStyle
 from .raster.values import ValueWriter
 from .scene_space import SceneSpace
@@ -69,26 +70,47 @@ class SceneRasters:
         """The measures that are written."""
         return tuple(kind for kind in MEASURES if kind in self.paths)
 
+    def label_file(self, tiles: LabelTiles) -> LabelFile:
+        """Return the raster of classes, to which tiles are yet to be added."""
+        return LabelFile(self.paths["classes"], self.grid, self.classes, self.date, tiles)
+
     def write(
-        self, tiles: Iterable[Tile], class_pixels: np.ndarray, check: Callable[[], None]
+        self,
+        labels: np.ndarray,
+        planes: Iterable[tuple[Window, tuple[np.ndarray, ...]]],
+        class_pixels: np.ndarray,
+        check: Callable[[], None],
     ) -> np.ndarray | None:
-        """Write all tiles; return the hectares of the classes as :class:`~.areas.ClassAreas` does.
+        """Write all rasters from one thread; return the hectares of the classes.
+
+        ``labels`` are uint8 (height, width) of the grid, the rest is as in :meth:`write_measures`.
+        The hectares are as :class:`~.areas.ClassAreas` gives them.
+        """
+        grid = self.grid
+        write_labels(self.paths["classes"], grid, self.classes, self.date, labels, check)
+        self.write_measures(planes, check)
+        areas = ClassAreas(grid, len(self.classes))
+        areas.add(Window(0, 0, grid.height, grid.width), labels)
+        return areas.hectares(class_pixels)
+
+    def write_measures(
+        self,
+        planes: Iterable[tuple[Window, tuple[np.ndarray, ...]]],
+        check: Callable[[], None],
+    ) -> None:
+        """Write the measures, window by window: float32 (height, width), one for each kind.
 
         ``check`` is called before each, and raises where the run has been stopped.
         """
-        areas = ClassAreas(self.grid, len(self.classes))
+        if not self.kinds:
+            return
         with contextlib.ExitStack() as stack:
-            writer = LabelWriter(self.paths["classes"], self.grid, self.classes, self.date)
-            classes = stack.enter_context(writer)
-            measures = [stack.enter_context(self._measure_writer(kind)) for kind in self.kinds]
-            for tile in tiles:
+            writers = [stack.enter_context(self._measure_writer(kind)) for kind in self.kinds]
+            for window, measures in planes:
                 check()
-                classes.write(tile.window, tile.labels)
-                areas.add(tile.window, tile.labels)
-                for measure, plane in zip(measures, tile.measures):
-                    measure.write(tile.window, plane)
+                for writer, plane in zip(writers, measures):
+                    writer.write(window, plane)
             check()
-        return areas.hectares(class_pixels)
 
     def _measure_writer(self, kind: str) -> ValueWriter:
         path, grid, date = self.paths[kind], self.grid, self.date

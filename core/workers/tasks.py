@@ -449,13 +449,12 @@ def write(
         for measure, plane in zip(measures, planes):
             measure[inside] = plane
 
-    def whole() -> Iterator[Tile]:
+    def planes_of_windows() -> Iterator[tuple[Window, tuple[np.ndarray, ...]]]:
         for row, column, height, width in places:
             inside = slice(row, row + height), slice(column, column + width)
-            window = Window(row, column, height, width)
-            yield Tile(window, labels[inside], tuple(measure[inside] for measure in measures))
+            yield Window(row, column, height, width), tuple(plane[inside] for plane in measures)
 
-    return known.write(whole(), class_pixels, monitor.check)
+    return known.write(labels, planes_of_windows(), class_pixels, monitor.check)
 
 
 def add(monitor: Monitor, terms: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
