@@ -50,13 +50,10 @@ def write_scenes(
             places = [(w.row, w.column, w.height, w.width) for w in scene_windows(series, rank)]
             counts = labelled.partials.counts[rank]
             futures.append(link.submit("write", rasters, places, counts, tiles))
-        share = monitor.part(first / len(targets), group.stop / len(targets))
-        hectares = link.values(futures, monitor, share)
-        written += [
-            targets[rank].written(labelled.partials.counts[rank], found)
-            for rank, found in zip(group, hectares)
-        ]
-        monitor.progress(len(written) / len(targets))
+        for rank, future in zip(group, futures):
+            found = link.value(future, monitor)
+            written.append(targets[rank].written(labelled.partials.counts[rank], found))
+            monitor.progress(len(written) / len(targets))
     return written
 
 

@@ -10,13 +10,13 @@ from dask_clusters import PLAIN, Case, Quiet, files, scenes, under_way, within, 
 
 from iikmc.core import cluster, errors, open_series, reading
 
-# What is slowed down, so that a cancel comes in the middle of it.
-PHASES = {
-    "reading": "iikmc.core.reading:Coder.__call__",
-    "fitting": "iikmc.core.workers.part:Part.step",
-    "writing": "iikmc.core.areas:ClassAreas.add",
-}
 PAUSE = 0.1
+# What is slowed down, so that a cancel comes in the middle of it. A scene here is written at once.
+PHASES = {
+    "reading": ("iikmc.core.reading:Coder.__call__", PAUSE),
+    "fitting": ("iikmc.core.workers.part:Part.step", PAUSE),
+    "writing": ("iikmc.core.raster.label_tiles:LabelTiles.pack", 4 * PAUSE),
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,8 @@ def test_cancel_leaves_no_task_and_no_file_and_the_series_usable(
     monitor = Canceller(tmp_path / "begun")
     folder = tmp_path / "dask"
     with open_series(case.scenes) as series:
-        had = two.run(_slow, PHASES[phase], str(monitor.begun), PAUSE)
+        place, pause = PHASES[phase]
+        had = two.run(_slow, place, str(monitor.begun), pause)
         try:
             with pytest.raises(errors.Cancelled):
                 model = cluster(series, classes=4, client=two, monitor=monitor, **case.fitting)
@@ -58,7 +59,7 @@ def test_cancel_leaves_no_task_and_no_file_and_the_series_usable(
             assert within(0.5, lambda: under_way(two) == dict.fromkeys(had, 0))
             assert files(folder) == {}
         finally:
-            two.run(_fast, PHASES[phase])
+            two.run(_fast, place)
         model = cluster(series, classes=4, client=two, **case.fitting)
         model.save(folder / "model.json")
         model.classify(series, folder / "out", client=two)
