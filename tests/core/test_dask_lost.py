@@ -18,7 +18,8 @@ MOMENTS = {
     "coding": ("iikmc.core.reading:Coder.__call__", 5, 3),
     "fitting": ("iikmc.core.workers.part:Part.step", 9, 3),
     "making tiles": ("iikmc.core.scene_rasters:Tile.of", 4, 3),
-    "putting a scene together": ("iikmc.core.areas:ClassAreas.add", 3, 3),
+    "compressing labels": ("iikmc.core.raster.label_tiles:LabelTiles.pack", 1, 0),
+    "writing measures": ("iikmc.core.raster.values:ValueWriter.write", 3, 3),
     "writing a file": ("iikmc.core.raster.labels:write_table", 1, 0),
 }
 
