@@ -18,22 +18,20 @@ def in_tiles(plane: np.ndarray) -> np.ndarray:
     """Return the values of a plane, (height, width), tile after tile: (height · width,).
 
     Strips of :data:`ROWS` rows follow one another; within them tiles go from left to right, and
-    the pixels of a tile row by row.
+    the pixels of a tile row by row. Planes one pixel wide or high stay as they are.
     """
-    height, width = plane.shape
+    plane = np.ascontiguousarray(plane)
     values = np.empty(plane.size, plane.dtype)
-    for there, tiles in _tiled(values, (height, width)):
-        strips, number, tall, wide = tiles.shape
-        tiles[...] = plane[there].reshape(strips, tall, number, wide).swapaxes(1, 2)
+    for rows, of_tiles in _tiled(plane, values):
+        of_tiles[...] = rows
     return values
 
 
 def from_tiles(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the plane, (height, width), whose values :func:`in_tiles` would return."""
     plane = np.empty(shape, values.dtype)
-    for there, tiles in _tiled(values, shape):
-        strips, number, tall, wide = tiles.shape
-        plane[there].reshape(strips, tall, number, wide)[...] = tiles.swapaxes(1, 2)
+    for rows, of_tiles in _tiled(plane, np.ascontiguousarray(values)):
+        rows[...] = of_tiles
     return plane
 
 
@@ -46,21 +44,22 @@ def places_in_tiles(rows: np.ndarray, columns: np.ndarray, height: int, width: i
     return np.asarray(first + rows % ROWS * wide + columns % COLUMNS, np.int64)
 
 
-def _tiled(
-    values: np.ndarray, shape: tuple[int, int]
-) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
-    """Yield parts of a plane that are made of tiles of one size.
+def _tiled(plane: np.ndarray, values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield views of a plane and of its values in order, for tiles of one size at a time.
 
-    Where the part lies, and a view of its values: (strips, tiles of a strip, rows, columns).
+    Both are (strips, rows of a tile, tiles of a strip). An item is a row of a tile, whatever its
+    type: NumPy moves it as a whole, ten times as fast as value by value.
     """
-    height, width = shape
+    (height, width), size = plane.shape, plane.itemsize
+    line = width * size
     for top, bottom, tall in _parts(height, ROWS):
-        strips = (bottom - top) // tall
-        those = values[top * width : bottom * width].reshape(strips, tall * width)
         for left, right, wide in _parts(width, COLUMNS):
-            part = those[:, left * tall : right * tall]
-            tiles = part.reshape(strips, (right - left) // wide, tall, wide)
-            yield (slice(top, bottom), slice(left, right)), tiles
+            item, shape = wide * size, ((bottom - top) // tall, tall, (right - left) // wide)
+            starts = top * line + left * size, top * line + left * tall * size
+            steps = (tall * line, line, item), (tall * line, item, tall * item)
+            in_plane: np.ndarray = np.ndarray(shape, f"V{item}", plane, starts[0], steps[0])
+            in_values: np.ndarray = np.ndarray(shape, f"V{item}", values, starts[1], steps[1])
+            yield in_plane, in_values
 
 
 def _parts(size: int, step: int) -> Iterator[tuple[int, int, int]]:
