@@ -11,11 +11,12 @@ from typing import TypeVar
 import numpy as np
 
 from .codes import CodeGrid, ValueRange, grid_for_types
+from .coding import Coder, RawWindow
 from .grid import Grid, Window
 from .monitor import Monitor
 from .parallel import ordered_map
 from .pixels import Block, PixelStore
-from .reading import Coder, RawWindow, Totals
+from .reading import Totals
 from .scratch import Shelf
 from .valid import LeftOut
 
@@ -40,14 +41,16 @@ def stored(samples: np.ndarray, code_grids: Sequence[CodeGrid] | None, threads: 
     shelf = Shelf(sys.maxsize)
     blocks = -(-len(samples) // _BLOCK_SAMPLES)
     totals = Totals(code_grids, 1)
-    code = Coder(code_grids, shelf, {0: blocks}, totals.close, Monitor())
+    code = Coder(code_grids, shelf, {0: blocks}, totals.close)
 
     def put(rows: slice) -> Block:
         window = Window(rows.start, 0, rows.stop - rows.start, 1)
-        return code(RawWindow((0, window), list(samples[rows].T), None))
+        return code(RawWindow((0, window), list(samples[rows].T)))
 
+    coded = by_block(put, len(samples), threads)
+    code.end(Monitor())
     return PixelStore(
-        by_block(put, len(samples), threads),
+        coded,
         shelf,
         Grid("", (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, len(samples)),
         1,

@@ -54,8 +54,8 @@ class CodeGrid:
 
     def encode(self, values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
         """Return the codes of ``values`` (finite, any real dtype) and how many saturated."""
-        if values.dtype == np.uint16 and not self.wide and (self.shift, self.step) == (0, 1.0):
-            return values.astype(dtype, copy=False), 0
+        if self.holds(values.dtype):
+            return self._moved(values).astype(dtype, copy=False), 0
         if values.dtype.kind in "iu" and self.step == 1.0:
             codes = values.astype(np.int64) - self.shift
         else:
@@ -64,6 +64,18 @@ class CodeGrid:
         if outside:
             codes = np.clip(codes, self.lowest, self.highest)
         return codes.astype(dtype), outside
+
+    def holds(self, dtype: np.dtype) -> bool:
+        """Return whether every value of a dtype has a code of its own in a narrow grid."""
+        if self.wide or self.step != 1.0 or dtype.kind not in "iu":
+            return False
+        ends = np.iinfo(dtype)
+        return self.shift <= ends.min and ends.max <= self.shift + self.highest
+
+    def _moved(self, values: np.ndarray) -> np.ndarray:
+        """Return the codes, uint16, of values of a dtype that the grid holds."""
+        codes = values.astype(np.uint16, copy=False)  # negative ones wrap, and moving wraps back
+        return codes - np.uint16(self.shift % _NARROW_LEVELS) if self.shift else codes
 
     def values(self, codes: np.ndarray) -> np.ndarray:
         """Return the values, float64, that codes stand for; codes may have fractions."""
@@ -226,6 +238,11 @@ class CodeTally:
                 if self._grids[band].wide:
                     self._extremes[band] = _wider(self._extremes[band], (least, most))
                     self._sums[band] = _added(self._sums[band], _whole(*sums))
+        return self
+
+    def counted(self, pixels: int) -> CodeTally:
+        """Take a block whose codes were counted into :attr:`histograms`; no grid is wide."""
+        self.pixels += pixels
         return self
 
     def merge(self, other: CodeTally) -> CodeTally:

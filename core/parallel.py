@@ -111,6 +111,11 @@ def beside(function: Callable[[], Result], monitor: Monitor) -> Result:
 
     For work that cannot be stopped, such as compiling: on cancel it is no longer waited for.
     """
+    return awaited(begun(function), monitor)
+
+
+def begun(function: Callable[[], Result]) -> Future[Result]:
+    """Begin ``function()`` on a thread of its own, see :func:`awaited`."""
     future: Future[Result] = Future()
 
     def work() -> None:
@@ -120,6 +125,11 @@ def beside(function: Callable[[], Result], monitor: Monitor) -> Result:
             future.set_exception(error)
 
     threading.Thread(target=work, name="iikmc-beside", daemon=True).start()
+    return future
+
+
+def awaited(future: Future[Result], monitor: Monitor) -> Result:
+    """Return what a future brings, while this thread polls the monitor."""
     return _result(future, monitor, _nothing)
 
 

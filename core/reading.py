@@ -5,32 +5,26 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .backends.base import is_usable
 from .codes import (
     CodeGrid,
     CodeStatistics,
     CodeTally,
-    CountCodes,
     ValueRange,
-    count_codes,
     grid_for_types,
     store_dtype,
 )
+from .coding import Coder, RawWindow
 from .errors import ParameterError, SeriesError
 from .grid import Grid, Window
 from .harmonisation import SceneQuantiles
 from .monitor import Monitor
-from .parallel import beside, ordered_map, thread_count
-from .pixels import Block, PixelStore
+from .parallel import ordered_map, thread_count
+from .pixels import PixelStore
 from .scratch import Shelf, check_disk, memory_limit
-from .tiling import in_tiles
 from .valid import SceneReader
 
 if TYPE_CHECKING:
@@ -69,6 +63,12 @@ def read_pixels(
         on_error.callback(shelf.close)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
 
+        def coder(grids: Sequence[CodeGrid], totals: Totals) -> Coder:
+            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), totals.close)
+            # What is loaded beside takes one thread's place, lest all wait for the interpreter.
+            pool.submit(code.end, monitor)
+            return code
+
         def run(function: Callable, items: Iterator, part: Monitor) -> Iterator:
             results = ordered_map(pool, function, items, part, ahead=2 * workers)
             for done, result in enumerate(results, start=1):
@@ -77,7 +77,7 @@ def read_pixels(
 
         if grids is not None:
             totals = Totals(grids, len(series))
-            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), totals.close, monitor)
+            code = coder(grids, totals)
             blocks = list(run(lambda job: code(read(job)), iter(jobs), monitor))
         else:
             # Bands of other types show how to code them only when all have been seen. Their
@@ -86,9 +86,10 @@ def read_pixels(
             waiting = list(run(survey, iter(jobs), monitor.part(0.0, 0.7)))[::-1]
             grids = tuple(grid or item.code_grid() for grid, item in zip(typed, survey.ranges))
             totals = Totals(grids, len(series))
-            code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), totals.close, monitor)
+            code = coder(grids, totals)
             queue = (waiting.pop() for _ in range(len(waiting)))
             blocks = list(run(lambda raw: code(survey.whole(raw)), queue, monitor.part(0.7, 1.0)))
+        code.end(monitor)
         totals.check_pixels(series)
         blocks.sort(key=lambda block: (block.scene, block.window.row, block.window.column))
         on_error.pop_all()
@@ -192,18 +193,6 @@ def pixel_room(
     return room
 
 
-@dataclass(frozen=True)
-class RawWindow:
-    """The valid values of a window, (pixels,) for each band; None while they wait on disk.
-
-    In the order of :mod:`.tiling`, as are the window's valid pixels, ``packed`` as bits.
-    """
-
-    job: tuple[int, Window]
-    planes: Sequence[np.ndarray] | None
-    packed: np.ndarray | None
-
-
 class WindowReader:
     """Reads a window of a scene and leaves out what does not count, on any thread."""
 
@@ -213,10 +202,7 @@ class WindowReader:
 
     def __call__(self, job: tuple[int, Window]) -> RawWindow:
         planes, valid = self._read(*job)
-        planes, valid = [in_tiles(plane) for plane in planes], in_tiles(valid)
-        if valid.all():
-            return RawWindow(job, planes, None)
-        return RawWindow(job, [plane[valid] for plane in planes], np.packbits(valid))
+        return RawWindow(job, planes, None if valid.all() else valid)
 
 
 class Survey:
@@ -228,7 +214,7 @@ class Survey:
         self.ranges: list[ValueRange] = []
 
     def __call__(self, job: tuple[int, Window]) -> RawWindow:
-        raw = self._read(job)
+        raw = self._read(job).compact()
         assert raw.planes is not None
         ranges = [ValueRange.of(plane) for plane in raw.planes]
         with self._lock:
@@ -236,20 +222,11 @@ class Survey:
                 ranges = [mine.merge(new) for mine, new in zip(self.ranges, ranges)]
             self.ranges = ranges
             self._room -= sum(plane.nbytes for plane in raw.planes)
-            return raw if self._room >= 0 else RawWindow(job, None, None)
+            return raw if self._room >= 0 else RawWindow(job, None)
 
     def whole(self, raw: RawWindow) -> RawWindow:
         """Return a window with its values."""
         return raw if raw.planes is not None else self._read(raw.job)
-
-
-def _counter(dtype: np.dtype) -> CountCodes:
-    """Return the fastest way there is to count codes; all give the same numbers."""
-    if not is_usable("numba"):
-        return count_codes
-    from .backends.numba_tally import counting_kernel
-
-    return counting_kernel(dtype.name)
 
 
 def no_pixel(series: Series) -> SeriesError:
@@ -287,48 +264,3 @@ class Totals:
     def as_plain(self) -> tuple[Any, ...]:
         """Return the tally of all scenes, see :meth:`~.codes.CodeTally.as_plain`."""
         return self._all.as_plain()
-
-
-class Coder:
-    """Codes windows on any thread, and tallies each scene's codes.
-
-    ``windows`` says how many windows each scene has: with the last one, ``close`` is given its
-    rank and tally, by one thread at a time. Raises Cancelled from the monitor while what counts
-    is being compiled.
-    """
-
-    def __init__(
-        self,
-        grids: Sequence[CodeGrid],
-        shelf: Shelf,
-        windows: Mapping[int, int],
-        close: Callable[[int, CodeTally], None],
-        monitor: Monitor,
-    ) -> None:
-        self._grids, self._dtype, self._shelf = grids, store_dtype(grids), shelf
-        self._count = beside(lambda: _counter(self._dtype), monitor)
-        self._lock = threading.Lock()
-        self._left = dict(windows)
-        self._open: dict[int, CodeTally] = {}
-        self._close = close
-        self.saturated = [0] * len(grids)
-
-    def __call__(self, raw: RawWindow) -> Block:
-        assert raw.planes is not None
-        codes = np.empty((len(self._grids), raw.planes[0].size), self._dtype)
-        outside = []
-        for band, (grid, plane) in enumerate(zip(self._grids, raw.planes)):
-            codes[band], saturated = grid.encode(plane, self._dtype)
-            outside.append(saturated)
-        tally = CodeTally(self._grids, self._count).add(codes)
-        rank, window = raw.job
-        with self._lock:
-            self.saturated = [old + new for old, new in zip(self.saturated, outside)]
-            scene = self._open.setdefault(rank, tally)
-            if scene is not tally:
-                scene.merge(tally)
-            self._left[rank] -= 1
-            if not self._left[rank]:
-                del self._open[rank]
-                self._close(rank, scene)
-        return Block(rank, window, self._shelf.put(codes), raw.packed)

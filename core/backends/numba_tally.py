@@ -1,4 +1,4 @@
-"""The kernel that counts codes while a series is read: the same numbers as with NumPy, sooner."""
+"""The kernels that count codes while a series is read: the same numbers as with NumPy, sooner."""
 
 from __future__ import annotations
 
@@ -6,8 +6,32 @@ import functools
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
 
 from ..codes import SQUARE_BITS, CountCodes
+from ..coding import WORD, GatherCodes
+from ..tiling import COLUMNS, ROWS
+from .numba_vectors import _CODES, VERSION, _element, _instruction, _load, _store, lowest_bit
+
+_WORD_SHIFT, _COLUMN_SHIFT = WORD.bit_length() - 1, COLUMNS.bit_length() - 1
+
+
+@_instruction
+def copy_row(context, values, row, column, codes, place):
+    """Copy COLUMNS values of a plane, uint16, from a place in it to one in ``codes``."""
+
+    def generate(context, builder, signature, arguments):
+        values, codes = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3)
+        )
+        code = _CODES["uint16"]
+        start = _element(builder, values, code, arguments[1], arguments[2])
+        some = _load(builder, start, ir.VectorType(code, COLUMNS))
+        _store(builder, some, builder.gep(codes.data, [arguments[4]]))
+        return context.get_dummy_value()
+
+    return types.none(values, row, column, codes, place), generate
 
 
 def _count(codes, lowest, shifts, histograms):
@@ -42,6 +66,64 @@ _count.__module__ = numba.__name__
 @functools.cache
 def counting_kernel(dtype: str) -> CountCodes:
     """Return :func:`~..codes.count_codes` for codes of a dtype, compiled or from the disk cache."""
-    types = f"int64[:, ::1]({dtype}[:, ::1], int64[::1], int64[::1], int64[:, ::1])"
-    compiled: CountCodes = numba.njit(types, nogil=True, cache=True, error_model="numpy")(_count)
+    signature = f"int64[:, ::1]({dtype}[:, ::1], int64[::1], int64[::1], int64[:, ::1])"
+    compiled: CountCodes = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(
+        _count
+    )
+    return compiled
+
+
+@functools.cache
+def gathering_kernel() -> GatherCodes:
+    """Return :func:`~..coding.gather_codes`, compiled or from the disk cache."""
+
+    def kernel(values, words, codes, counts):
+        height, width = values.shape
+        flat, narrow = values.reshape(-1), width // COLUMNS * COLUMNS
+        found, place = 0, 0
+        for top in range(0, height, ROWS):
+            bottom = min(top + ROWS, height)
+            size = (bottom - top) * COLUMNS
+            everything = (np.uint64(1) << np.uint64(size)) - np.uint64(1)
+            for left in range(0, narrow, COLUMNS):
+                # The tile's bits, which may begin in one word and end in the next one.
+                word, shift = place >> _WORD_SHIFT, np.uint64(place & (WORD - 1))
+                beyond = words[word + 1] << np.uint64(1) << (np.uint64(WORD - 1) - shift)
+                bits = (words[word] >> shift | beyond) & everything
+                place += size
+                if bits == everything:
+                    for row in range(top, bottom):
+                        copy_row(values, row, left, codes, found)
+                        found += COLUMNS
+                    for i in range(found - size, found):
+                        counts[codes[np.uint64(i)]] += 1
+                    continue
+                start = top * width + left
+                while bits:
+                    pixel = lowest_bit(bits)
+                    bits &= bits - np.uint64(1)
+                    offset = (pixel >> _COLUMN_SHIFT) * width + (pixel & (COLUMNS - 1))
+                    code = flat[np.uint64(start + offset)]
+                    codes[np.uint64(found)] = code
+                    counts[code] += 1
+                    found += 1
+            for row in range(top, bottom):
+                for column in range(narrow, width):
+                    bit = words[place >> _WORD_SHIFT] >> np.uint64(place & (WORD - 1))
+                    place += 1
+                    if bit & np.uint64(1):
+                        code = values[row, column]
+                        codes[found] = code
+                        counts[code] += 1
+                        found += 1
+
+    # As in numba_assign.py.
+    kernel.__module__ = numba.__name__
+    kernel.__qualname__ = kernel.__name__ = f"gather_{ROWS}x{COLUMNS}_{VERSION}"
+    compiled: GatherCodes = numba.njit(
+        "void(uint16[:, ::1], uint64[::1], uint16[::1], int64[::1])",
+        nogil=True,
+        cache=True,
+        error_model="numpy",
+    )(kernel)
     return compiled

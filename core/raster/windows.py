@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +26,8 @@ from .access import gdal_errors, native
 WARP_ERROR = 1e-6
 # Pixels of a grid that are larger than this many of a raster's take the mean of more than four.
 _FINER = 1.05
+# Integers of so many bytes are exact as the floating-point numbers that nodata values are.
+_EXACT_BYTES = 4
 _GDAL_TYPES = {
     "uint8": "Byte",
     "int8": "Int16",
@@ -257,11 +260,24 @@ def hold_values(values: np.ndarray, source: Source) -> np.ndarray:
     """Return where no band holds nodata, a NaN or an infinity, shape (height, width)."""
     valid = np.ones(values.shape[1:], bool)
     for plane, nodata in zip(values, source.nodata):
-        if nodata is not None:
-            valid &= plane != nodata
+        refused = _as_stored(plane.dtype, nodata)
+        if refused is not None:
+            valid &= plane != refused
         if plane.dtype.kind == "f":
             valid &= np.isfinite(plane)
     return valid
+
+
+def _as_stored(dtype: np.dtype, nodata: float | None) -> Any:
+    """Return nodata in the type of the values, lest all of them be converted to compare.
+
+    None if no value can be nodata: there is none, or it is 0.5, -1 or NaN among uint16.
+    """
+    if nodata is None or dtype.kind not in "iu" or dtype.itemsize > _EXACT_BYTES:
+        return nodata
+    ends = np.iinfo(dtype)
+    is_there = ends.min <= nodata <= ends.max and nodata == int(nodata)
+    return dtype.type(nodata) if is_there else None
 
 
 def _alike(first: float | None, second: float | None) -> bool:

@@ -23,11 +23,12 @@ from distributed import get_worker
 from ..areas import row_counts
 from ..backends.base import Yardstick
 from ..codes import CodeGrid, CodeTally, ValueRange
+from ..coding import Coder, RawWindow
 from ..errors import EngineError, IikmcError
 from ..grid import Grid, Window
 from ..monitor import Monitor
 from ..pixels import Block
-from ..reading import Coder, RawWindow, Survey, Totals, WindowReader, pixel_room
+from ..reading import Survey, Totals, WindowReader, pixel_room
 from ..scene_rasters import Tile
 from ..scratch import Shelf, memory_limit
 from ..series import Series
@@ -260,11 +261,12 @@ def _coded(
     def close(rank: int, tally: CodeTally) -> None:
         tallies[rank] = tally.as_plain()
 
-    coder = Coder(known, shelf, Counter(rank for rank, _ in windows), close, monitor)
+    coder = Coder(known, shelf, Counter(rank for rank, _ in windows), close)
     blocks: list[Block] = []
     for item in raw:
         monitor.check()
         blocks.append(coder(item))
+    coder.end(monitor)
     blocks.sort(key=lambda block: (block.scene, block.window.row, block.window.column))
     store = part_store(
         blocks, shelf, series.grid, len(series), known, coder.saturated, reader.left_out()

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from iikmc.core.errors import RasterError
-from iikmc.core.grid import Placement, Window
+from iikmc.core.grid import Grid, Placement, Window
 from iikmc.core.raster import (
     Source,
     crs_label,
@@ -20,6 +20,7 @@ from iikmc.core.raster import (
     read_window,
     same_crs,
 )
+from iikmc.core.raster.windows import hold_values
 
 ESRI_UTM_33 = (
     'PROJCS["WGS_1984_UTM_Zone_33N",GEOGCS["GCS_WGS_1984",DATUM["D_WGS_1984",'
@@ -31,6 +32,7 @@ ESRI_UTM_33 = (
 )
 UTM_33, UTM_34 = (rasterio.CRS.from_epsg(code).to_wkt() for code in (32633, 32634))
 WHOLE = Window(0, 0, 60, 70)
+GRID = Grid("", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), 6, 1)
 
 
 @pytest.fixture
@@ -164,3 +166,16 @@ def test_a_preview_is_no_larger_than_asked(make_scene):
     assert set(np.unique(preview)) <= set(range(1, 61))
     np.testing.assert_array_equal(read_preview(path, 200), values)
     assert read_preview(make_scene("thin", values[:1]), 30).shape == (1, 30)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32"])
+@pytest.mark.parametrize("nodata", [0.0, 7.0, 0.5, -1.0, -9999.0, 65535.0, 65536.0, 1e30])
+@pytest.mark.parametrize("other", [float("nan"), float("inf"), None])
+def test_nodata_is_what_equals_it_whatever_the_types(dtype, nodata, other):
+    """GDAL declares nodata as floating-point numbers, also some that a type does not have."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.array([0, 1, 7, 65535, -1, -9999], np.float64).astype(np.int64).astype(dtype)
+    values = np.stack([ends, ends[::-1]])[:, None]
+    source = Source("", (1, 2), (nodata, other), False, Placement(GRID, 1, 6, 0, 0, False))
+    found = hold_values(values, source)[0]
+    assert found.tolist() == [float(value) != nodata for value in ends]
