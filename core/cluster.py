@@ -160,6 +160,7 @@ def cluster(
         memory_mb=memory_mb,
         engine=backend_name,
         client=client,
+        spare=plan.spare,
         monitor=monitor.part(0.0, 0.4),
     )
     clock.lap("reading")

@@ -16,6 +16,7 @@ from .harmonisation import Harmonise
 from .lloyd import EmptyRule, Rules, StopRule
 from .model import ClassModel
 from .records import FitSettings
+from .sampling import sample_run
 from .scores import Scaling
 from .smoothing import MOST_STRENGTH
 
@@ -160,6 +161,15 @@ class FitPlan:
             temporal_strength=float(temporal_strength),
             seed=int(seed),
         )
+
+    @property
+    def spare(self) -> float:
+        """Share of the pixels that are kept a second time for a while, in samples and batches."""
+        run = sample_run(self.sample_fraction)
+        sample = 0.0 if run == 1 else 1 / run  # else it is the pixels themselves
+        if self.strategy is Strategy.MINI_BATCH:  # one is loaded while the last one is held
+            return sample + 2 * self.sample_fraction
+        return 0.0 if self.strategy is Strategy.FULL else sample
 
     def settings(self, classes: int) -> FitSettings:
         return FitSettings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -41,20 +42,21 @@ def read_pixels(
     code_grids: Sequence[CodeGrid] | None,
     threads: int | None,
     memory_mb: int | None,
+    spare: float,
     monitor: Monitor,
 ) -> PixelStore:
     """Read, mask and code all scenes on ``threads`` threads, within ``memory_mb`` of memory.
 
     ``code_grids``, one per band, are a model's; None: they come from the series. Raises
     RasterError naming the file that broke, SeriesError if no pixel is valid, OutputError if
-    the pixels go to disk and there is no room.
+    the pixels, or a share of them ``spare`` kept a second time, go to disk and there is no room.
     """
     typed, grids, own = grids_before_reading(series, code_grids)
     workers = thread_count(threads)
     pixels, scene = series.most_pixels, series.grid.height * series.grid.width
     under_way = workers * min(BLOCK_PIXELS, scene)
     limit = memory_limit(memory_mb)
-    room = pixel_room(pixels, len(series.band_names), grids, under_way, limit)
+    room = pixel_room(pixels, len(series.band_names), grids, under_way, limit, spare)
     jobs = _jobs(series)
     with contextlib.ExitStack() as stack:
         read = WindowReader(series, 2 * workers // len(series) + 2)
@@ -173,12 +175,18 @@ def scene_windows(series: Series, rank: int) -> list[Window]:
 
 
 def pixel_room(
-    pixels: int, bands: int, grids: Sequence[CodeGrid] | None, windows: int, limit: int
+    pixels: int,
+    bands: int,
+    grids: Sequence[CodeGrid] | None,
+    windows: int,
+    limit: int,
+    spare: float = 0.0,
 ) -> int:
     """Return the bytes of memory for codes: what labels and windows under way leave of a limit.
 
     ``pixels``, valid or not, of all scenes; ``windows`` are the pixels of those under way at a
-    time. Raises ParameterError if nothing is left, OutputError if the rest does not fit on disk.
+    time. Raises ParameterError if nothing is left, OutputError if the rest, and ``spare``, a share
+    of the codes that is kept a second time for a while, do not fit on disk.
     """
     size = store_dtype(grids).itemsize if grids is not None else 4
     needed = pixels * 9 // 8 + _COPIES * windows * bands * size
@@ -189,7 +197,7 @@ def pixel_room(
         )
     # The Numba kernels keep a ball around each tile of pixels where there are many classes.
     room = max(0, limit - needed - -(-pixels // _TILE) * (bands * size + 4))
-    check_disk(pixels * bands * size - room)
+    check_disk(math.ceil(pixels * bands * size * (1 + spare)) - room)
     return room
 
 

@@ -30,6 +30,11 @@ def uniform(seed: int, *keys: int) -> float:
     return float(int(keyed(seed, *keys)) >> 11) * 2.0**-53
 
 
+def sample_run(fraction: float) -> int:
+    """Return how many places there are for each that an even sample has."""
+    return max(1, round(1 / fraction))
+
+
 def sampled_blocks(
     store: PixelStore, seed: int, fraction: float, threads: int, monitor: Monitor
 ) -> Sequence[Block]:
@@ -37,7 +42,7 @@ def sampled_blocks(
 
     Stratified by scene and place as in :func:`canonical_sample`.
     """
-    run = max(1, round(1 / fraction))
+    run = sample_run(fraction)
     if run == 1:
         return store.blocks
     return store.derived(drawn_codes, (store.grid.width, run, seed), threads, monitor)

@@ -137,13 +137,15 @@ class Series:
         memory_mb: int | None = None,
         engine: str = "",
         client: object = None,
+        spare: float = 0.0,
         monitor: Monitor | None = None,
     ) -> PixelStore:
         """Return the valid pixels as codes, read at the first call and kept.
 
         ``code_grids``, one per band, are those of a model; without them they come from the
         series itself. ``memory_mb`` bounds the memory for pixels that are read now (None or 0:
-        half of what is free); the rest goes to a scratch file. With the engine dask they lie
+        half of what is free); the rest goes to a scratch file, and so may ``spare``, a share of
+        the pixels that is to be kept a second time for a while. With the engine dask they lie
         with the workers of ``client``. Raises RasterError if a file breaks and Cancelled from
         the monitor.
         """
@@ -157,7 +159,7 @@ class Series:
 
                 store = open_store(self, wanted, client, threads, memory_mb, monitor)
             else:
-                store = read_pixels(self, wanted, threads, memory_mb, monitor)
+                store = read_pixels(self, wanted, threads, memory_mb, spare, monitor)
             self._store = store
             self._tell(store, monitor)
         return store

@@ -14,6 +14,7 @@ import pytest
 from iikmc.core import cluster, errors, open_series, reading
 from iikmc.core.monitor import Monitor
 
+ROOM = reading.pixel_room
 STRATEGIES = ("full", "progressive", "sample", "mini-batch")
 OPTIONS = {"classes": 4, "sample_fraction": 0.1, "tol": 0.0, "max_iter": 6, "threads": 2}
 
@@ -27,10 +28,11 @@ class Ender(Monitor):
 
     def __init__(self, ends: str, folder: Path) -> None:
         self.ends, self.folder = ends, folder
-        self.most, self.fitting = 0, False
+        self.most, self.most_bytes, self.fitting = 0, 0, False
 
     def message(self, text: str) -> None:
-        self.most = max(self.most, scratch_files(self.folder))
+        sizes = scratch_files(self.folder)
+        self.most, self.most_bytes = max(self.most, len(sizes)), max(self.most_bytes, sum(sizes))
         self.fitting = self.fitting or text.startswith("Iteration 2")
         if self.fitting and self.ends == "with an error":
             raise Broken
@@ -39,16 +41,17 @@ class Ender(Monitor):
         return self.fitting and self.ends == "cancelled"
 
 
-def scratch_files(folder: Path) -> int:
-    """Return how many files in a folder this process has open though they have no name there."""
+def scratch_files(folder: Path) -> list[int]:
+    """Return the sizes of files in a folder that this process has open without a name there."""
     links = Path("/proc/self/fd")
-    found = 0
+    found = []
     for link in links.iterdir():
         try:
             target = os.readlink(link)
         except OSError:  # the listing's own
             continue
-        found += target.startswith(f"{folder}/") and target.endswith("(deleted)")
+        if target.startswith(f"{folder}/") and target.endswith("(deleted)"):
+            found.append(os.stat(link).st_size)
     return found
 
 
@@ -78,8 +81,30 @@ def test_no_scratch_file_stays_open(ends, strategy, scratch, three_scenes):
         store = series.pixels()  # kept, so that nothing is closed for want of users
     assert store.blocks == ()
     assert monitor.most >= 1
-    assert scratch_files(scratch) == 0
+    assert scratch_files(scratch) == []
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("fraction", [0.1, 0.4])
+def test_the_disk_was_asked_for_all_that_is_put_there(
+    fraction, strategy, scratch, three_scenes, monkeypatch
+):
+    """Samples and batches lie beside the pixels; no more than that is asked for."""
+    asked = []
+
+    def no_room(*given):
+        asked.append(ROOM(*given))  # the disk is asked for what the memory has no room for
+        return 0
+
+    monkeypatch.setattr(reading, "pixel_room", no_room)
+    monkeypatch.setattr(reading, "check_disk", asked.append)
+    monitor = Ender("well", scratch)
+    options = {**OPTIONS, "sample_fraction": fraction}
+    with open_series(three_scenes) as series:
+        cluster(series, strategy=strategy, monitor=monitor, **options)
+    assert 0.6 * sum(asked) < monitor.most_bytes <= sum(asked)
 
 
 @pytest.mark.skipif(not hasattr(os, "pwrite"), reason="writes otherwise here")
