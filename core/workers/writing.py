@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -42,15 +43,18 @@ def write_scenes(
     written: list[ClassifiedScene] = []
     for first in range(0, len(targets), at_once):
         group = range(first, min(first + at_once, len(targets)))
-        futures = []
+        under_way: deque[tuple[int, Any, list[Any]]] = deque()
         for rank in group:
             given = [(part.future,) for part in store.parts]
             tiles = link.spread("tiles", given, scores, labelled.smoothing, rank, measuring)
             rasters = plain.rasters_out(targets[rank].rasters)
             places = [(w.row, w.column, w.height, w.width) for w in scene_windows(series, rank)]
             counts = labelled.partials.counts[rank]
-            futures.append(link.submit("write", rasters, places, counts, tiles))
-        for rank, future in zip(group, futures):
+            # Tiles are held, too: a scheduler that is to cancel what nobody wants fails, and
+            # drops the client.
+            under_way.append((rank, link.submit("write", rasters, places, counts, tiles), tiles))
+        while under_way:
+            rank, future, _tiles = under_way.popleft()
             found = link.value(future, monitor)
             written.append(targets[rank].written(labelled.partials.counts[rank], found))
             monitor.progress(len(written) / len(targets))

@@ -48,6 +48,7 @@ def test_cancel_leaves_no_task_and_no_file_and_the_series_usable(
     expected = case.run(tmp_path / "plain", engine=PLAIN)
     monitor = Canceller(tmp_path / "begun")
     folder = tmp_path / "dask"
+    mine = two.submit(int, 7)
     with open_series(case.scenes) as series:
         place, pause = PHASES[phase]
         had = two.run(_slow, place, str(monitor.begun), pause)
@@ -64,6 +65,7 @@ def test_cancel_leaves_no_task_and_no_file_and_the_series_usable(
         model.save(folder / "model.json")
         model.classify(series, folder / "out", client=two)
     assert files(folder) == expected
+    assert mine.result(timeout=5) == 7  # what else the client has is not lost
 
 
 def _slow(place: str, begun: str, pause: float) -> None:

@@ -233,8 +233,10 @@ def test_a_folder_that_workers_cannot_write_to(two, make_scene, tmp_path):
 
     with open_series(scenes(make_scene)) as series:
         model = cluster(series, classes=4, client=two)
+        mine = two.submit(int, 7)
         with pytest.raises(errors.OutputError) as caught:
             model.classify(series, tmp_path / "out", client=two, monitor=Remover())
+    assert (mine.result(timeout=5), two.status) == (7, "running")
     assert "s_2020-" in str(caught.value)
     assert "(On the Dask worker tcp://" in str(caught.value)
     assert not (tmp_path / "out").exists()
