@@ -11,6 +11,7 @@ from .codes import CodeMoments, exact_moments
 from .monitor import Monitor
 from .pixels import Block, PixelStore
 from .sampling import keyed
+from .tiling import ROWS
 
 # Pixels of a strip, the unit that batches are drawn of: enough to read at a time, few enough
 # that a batch has strips of many places.
@@ -45,7 +46,8 @@ class Batches:
     def __init__(self, store: PixelStore, fraction: float, seed: int, threads: int) -> None:
         self._store, self._seed, self._threads = store, seed, threads
         wanted = fraction * store.grid.height * store.grid.width * store.scene_count
-        rows = max(1, int(min(_STRIP_PIXELS, wanted / _STRIPS_PER_BATCH)) // store.grid.width)
+        rows = int(min(_STRIP_PIXELS, wanted / _STRIPS_PER_BATCH)) // store.grid.width
+        rows = max(1, rows // ROWS) * ROWS  # what lies together is read together
         strips = [
             Strip(scene, top, min(top + rows, store.grid.height))
             for scene in range(store.scene_count)

@@ -14,6 +14,7 @@ from iikmc.core.minibatch import _PATIENCE, _Ending
 from iikmc.core.monitor import Monitor
 from iikmc.core.sampling import sampled_blocks
 from iikmc.core.scratch import Shelf
+from iikmc.core.tiling import ROWS
 
 FRACTION = 0.05
 
@@ -25,7 +26,8 @@ def paths(make_scene):
     for day in (1, 2, 3):
         values = land_cover(day, height=90, width=70)
         values[:, np.random.default_rng(day).random(values.shape[1:]) < 0.1] = 0
-        found.append(make_scene(f"s_2020-01-0{day}", values, nodata=0))
+        path = make_scene(f"s_2020-01-0{day}", values, nodata=0, blockysize=5 * ROWS)
+        found.append(path)
     return found
 
 
@@ -128,7 +130,7 @@ def test_inertias_are_those_of_the_pixels_held_out_and_of_all(paths):
 
 def test_a_pass_reads_each_byte_of_the_scratch_file_once(paths, monkeypatch):
     monkeypatch.setattr(reading, "pixel_room", lambda *_: 0)
-    monkeypatch.setattr(reading, "BLOCK_PIXELS", 1500)
+    monkeypatch.setattr(reading, "BLOCK_PIXELS", 70 * 5 * ROWS)  # whole strips of tiles
     read, taken = Shelf.read, []
     with open_series(paths) as series:
         store = series.pixels()
