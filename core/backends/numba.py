@@ -16,13 +16,13 @@ import numpy as np
 from ..monitor import Monitor
 from ..parallel import beside, share_out
 from ..pixels import Block
-from ..scores import NEVER, Scores
+from ..scores import Scores
 from .base import UNLABELLED, Measures, Partials, Yardstick
 from .numba_assign import assigning_kernel
-from .numba_balls import Balls, Coefficients
+from .numba_balls import Balls
+from .numba_coefficients import Coefficients, doubtful_gap
+from .numba_middles import middle_columns
 from .numba_quality import MEASURE_TILE, MOST_TERMS, measuring_kernel
-
-_UNIT_ROUNDOFF = 2.0**-24
 
 _loaded: set[tuple[int, str]] = set()
 
@@ -59,9 +59,11 @@ class NumbaBackend:
             return Partials(self._sums.copy(), self._counts.copy(), 0)
         kernel = self._load_kernel(bands)
         self._balls.begin(classes, self._steps, self._blocks, self._monitor)
-        coefficients = Coefficients.of(scores, self._balls.weights)
+        dtype = self._blocks[0].codes.dtype.name
+        coefficients = Coefficients.of(scores, self._balls.weights, dtype)
         gaps = self._doubtful_gaps(scores)
-        midpoints = scores.midpoints.astype(np.int32)
+        midpoints = np.zeros(middle_columns(bands), np.int32)
+        midpoints[:bands] = scores.midpoints
         sums = np.zeros((self._threads, *self._sums.shape), np.int64)
         counts = np.zeros((self._threads, *self._counts.shape), np.int64)
         changed = np.zeros(self._threads, np.int64)
@@ -70,18 +72,15 @@ class NumbaBackend:
             block, scene = self._blocks[index], self._blocks[index].scene
             if not block.pixels:
                 return
-            codes, q, n = block.codes.load(), scores.q[scene], scores.n[scene]
-            centres, radii = self._balls.of(index, codes)
+            codes = block.codes.load()
             fresh, scored = kernel(
                 codes,
                 self._labels[index],
-                q,
-                n,
                 midpoints,
-                *coefficients.of_scene(scene),
                 gaps[index],
-                centres,
-                radii,
+                *self._balls.of(index, codes),
+                classes,
+                *coefficients.of_scene(scene),
                 sums[worker, scene],
                 counts[worker, scene],
             )
@@ -173,23 +172,3 @@ class NumbaBackend:
         if classes:
             for labels in self._labels:
                 labels.fill(UNLABELLED)
-
-
-def doubtful_gap(
-    q: np.ndarray, n: np.ndarray, midpoints: np.ndarray, lowest: np.ndarray, highest: np.ndarray
-) -> np.ndarray:
-    """Return the gap between two float32 scores up to which their order is not certain: float32.
-
-    Rounding q, x and n to float32 and adding up B products errs by at most γ(|n| + Σ|q||x|)
-    with γ = (B + 3)u / (1 − (B + 3)u), u = 2^-24 (Higham 2002, Accuracy and Stability of
-    Numerical Algorithms, section 3.1); ``lowest`` and ``highest`` codes, (bands,) or (blocks,
-    bands), bound |x| in a block.
-    """
-    steps = (q.shape[1] + 3) * _UNIT_ROUNDOFF
-    reach = np.maximum(np.abs(lowest - midpoints), np.abs(highest - midpoints))
-    used = n != NEVER  # a dropped class's score is exact
-    sizes = reach.astype(np.float64) @ np.abs(q[used].T).astype(np.float64) + np.abs(n[used])
-    error = steps / (1.0 - steps) * sizes.max(axis=-1, initial=0.0)
-    # Twice the error of one score; a little more covers rounding here and of the gap itself.
-    rounded = (2.0 * error * (1.0 + 2.0**-18)).astype(np.float32)
-    return np.asarray(np.nextafter(rounded, np.float32(np.inf)))

@@ -10,20 +10,19 @@ which is found out block by block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..monitor import Monitor
 from ..parallel import beside
 from ..pixels import Block
-from ..scores import Scores
-from .numba_assign import ROUNDED_UP, enclosing_kernel
-from .numba_vectors import FARTHEST, LANES, TILE
+from .numba_assign import enclosing_kernel
+from .numba_ir import TILE
+from .numba_middles import middle_columns
 
 # From so many classes on, balls are tried; a block keeps them while no more than this share of
 # the classes has to be looked at (both measured).
-_CLASSES = 16
+_CLASSES = 9
 _SHARE = 0.7
 _SAMPLE_TILES = 1024
 
@@ -51,14 +50,15 @@ class Balls:
         self.weights = _weights(largest.codes.load())
 
     def of(self, index: int, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return centres, codes (tiles, bands), and radii, float32 (tiles,); without, no tiles."""
+        """Return middles, codes, with their columns, and radii, float32 (tiles,); or no tiles."""
         bands, pixels = codes.shape
         known = self._known[index]
         if not self._in_use or not self._pays[index] or pixels < TILE:
-            return np.empty((0, bands), codes.dtype), np.empty(0, np.float32)
+            return np.empty((0, middle_columns(bands)), codes.dtype), np.empty(0, np.float32)
         if known is None:
             tiles = -(-pixels // TILE)
-            known = np.empty((tiles, bands), codes.dtype), np.empty(tiles, np.float32)
+            middles = np.zeros((tiles, middle_columns(bands)), codes.dtype)
+            known = middles, np.empty(tiles, np.float32)
             self._enclose(codes, self.weights, *known)
             self._known[index] = known
         return known
@@ -77,40 +77,3 @@ def _weights(codes: np.ndarray) -> np.ndarray:
     places = chosen[:, None] * TILE + np.arange(TILE)
     spreads = codes[:, places].std(axis=2).mean(axis=1)
     return (1.0 / np.where(spreads > 0.0, spreads, 1.0)).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Coefficients:
-    """Scores' coefficients in float32, with rows of a score above all others after the classes.
-
-    ``q`` (scenes, rows, bands), ``n`` (scenes, rows), ``across`` (scenes, bands, rows);
-    ``distances`` (scenes, classes, rows) are those of classes' q, for balls, rounded up.
-    """
-
-    q: np.ndarray
-    n: np.ndarray
-    across: np.ndarray
-    distances: np.ndarray
-
-    @classmethod
-    def of(cls, scores: Scores, weights: np.ndarray | None) -> Coefficients:
-        """Return those of all scenes; ``weights``, (bands,), are the balls', None without."""
-        scenes, classes, bands = scores.q.shape
-        rows = -(-(classes + 1) // LANES) * LANES
-        q = np.zeros((scenes, rows, bands), np.float32)
-        n = np.full((scenes, rows), FARTHEST, np.float32)
-        q[:, :classes], n[:, :classes] = scores.q, scores.n
-        distances = np.zeros((scenes, classes if weights is not None else 0, rows), np.float32)
-        if weights is not None:
-            for scene, each in enumerate(scores.q):
-                if scene and np.array_equal(each, scores.q[scene - 1]):
-                    distances[scene] = distances[scene - 1]
-                    continue
-                for row, mine in enumerate(each):
-                    squares = ((each - mine) / weights) ** 2
-                    distances[scene, row, :classes] = np.sqrt(squares.sum(axis=1)) * ROUNDED_UP
-        return cls(q, n, np.ascontiguousarray(q.transpose(0, 2, 1)), distances)
-
-    def of_scene(self, scene: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return q, n, across and distances of a scene."""
-        return self.q[scene], self.n[scene], self.across[scene], self.distances[scene]

@@ -14,19 +14,20 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .numba_vectors import (
-    _BYTE,
-    _CODES,
-    _INT,
-    _LONG,
-    VERSION,
-    _at,
-    _element,
-    _instruction,
-    _load,
-    _long,
-    _splat,
-    _store,
+from . import numba_ir
+from .numba_ir import (
+    BYTE,
+    CODES,
+    DOUBLE,
+    INT,
+    LONG,
+    at,
+    element,
+    instruction,
+    load,
+    long,
+    splat,
+    store,
 )
 
 MOST_TERMS = 1 << 31
@@ -34,15 +35,15 @@ MOST_TERMS = 1 << 31
 MEASURE_TILE = 16
 """Pixels measured at a time, in registers; a kernel wants no fewer."""
 
-_DOUBLE = ir.DoubleType()
 # Added to a number below 2^51, it leaves the number rounded to an integer in the lowest bits.
 _ROUNDER = 1.5 * 2.0**52
 _ROUNDER_BITS = 0x4338000000000000
 # A class has several sums, taken in turn: neighbours are often of one class, and would wait.
 _SUMS = 4
+_VERSION = numba_ir.version(numba_ir)
 
 
-@_instruction
+@instruction
 def measure_tile(
     context, bands, codes, place, skipped, labels, signatures, steps, midpoints, distance_scale,
     silhouette_scale, sums,
@@ -65,24 +66,24 @@ def measure_tile(
         place, skipped, distance_scale, silhouette_scale = (arguments[i] for i in (2, 3, 8, 9))
         (classes, _) = cgutils.unpack_tuple(builder, signatures.shape)
         start = builder.gep(labels.data, [place])
-        found = _load(builder, start, _vector(_BYTE))
+        found = load(builder, start, _vector(BYTE))
         values = [
-            _values(builder, codes, _CODES[given[1].dtype.name], place, steps, midpoints, band)
+            _values(builder, codes, CODES[given[1].dtype.name], place, steps, midpoints, band)
             for band in range(bands.count)
         ]
         own, other = _nearest(builder, values, found, signatures, classes)
         numbers = _whole_measures(builder, own, other, distance_scale, silhouette_scale)
         counted = builder.icmp_signed(
-            ">=", ir.Constant(_vector(_LONG), list(range(MEASURE_TILE))), _wide(builder, skipped)
+            ">=", ir.Constant(_vector(LONG), list(range(MEASURE_TILE))), _wide(builder, skipped)
         )
-        numbers = [builder.select(counted, known, _all(_LONG, 0)) for known in numbers]
+        numbers = [builder.select(counted, known, _all(LONG, 0)) for known in numbers]
         for i in range(MEASURE_TILE):
-            pair = ir.Constant(ir.VectorType(_INT, 2), [i, MEASURE_TILE + i])
+            pair = ir.Constant(ir.VectorType(INT, 2), [i, MEASURE_TILE + i])
             pair = builder.shuffle_vector(*numbers, pair)
-            label = builder.zext(builder.load(builder.gep(start, [_long(i)])), _LONG)
-            row = builder.add(builder.mul(label, _long(_SUMS)), _long(i % _SUMS))
-            address = builder.gep(sums.data, [builder.mul(row, _long(2))])
-            _store(builder, builder.add(_load(builder, address, pair.type), pair), address)
+            label = builder.zext(builder.load(builder.gep(start, [long(i)])), LONG)
+            row = builder.add(builder.mul(label, long(_SUMS)), long(i % _SUMS))
+            address = builder.gep(sums.data, [builder.mul(row, long(2))])
+            store(builder, builder.add(load(builder, address, pair.type), pair), address)
         return context.get_dummy_value()
 
     return types.none(*given), generate
@@ -90,12 +91,12 @@ def measure_tile(
 
 def _values(builder, codes, code, place, steps, midpoints, band):
     """Return where the tile's pixels lie in a band."""
-    values = _load(builder, _element(builder, codes, code, band, place), _vector(code))
-    if code is not _INT:
-        values = builder.zext(values, _vector(_INT))
-    values = builder.sub(values, _wide(builder, _at(builder, midpoints, _long(band))))
-    values = builder.sitofp(values, _vector(_DOUBLE))
-    return builder.fmul(values, _wide(builder, _at(builder, steps, _long(band))))
+    values = load(builder, element(builder, codes, code, band, place), _vector(code))
+    if code is not INT:
+        values = builder.zext(values, _vector(INT))
+    values = builder.sub(values, _wide(builder, at(builder, midpoints, long(band))))
+    values = builder.sitofp(values, _vector(DOUBLE))
+    return builder.fmul(values, _wide(builder, at(builder, steps, long(band))))
 
 
 def _nearest(builder, values, found, signatures, classes):
@@ -104,24 +105,24 @@ def _nearest(builder, values, found, signatures, classes):
     loop, after = (builder.append_basic_block(name) for name in ("classes", "measured"))
     builder.branch(loop)
     builder.position_at_end(loop)
-    number = builder.phi(_LONG)
-    own, other = (builder.phi(_vector(_DOUBLE)) for _ in range(2))
-    first = builder.mul(number, _long(len(values)))
+    number = builder.phi(LONG)
+    own, other = (builder.phi(_vector(DOUBLE)) for _ in range(2))
+    first = builder.mul(number, long(len(values)))
     squares = None
     for band, value in enumerate(values):
-        signature = _wide(builder, _at(builder, signatures, builder.add(first, _long(band))))
+        signature = _wide(builder, at(builder, signatures, builder.add(first, long(band))))
         difference = builder.fsub(signature, value)
         square = builder.fmul(difference, difference)
         squares = square if squares is None else builder.fadd(squares, square)
-    is_own = builder.icmp_unsigned("==", found, _wide(builder, builder.trunc(number, _BYTE)))
+    is_own = builder.icmp_unsigned("==", found, _wide(builder, builder.trunc(number, BYTE)))
     is_nearer = builder.fcmp_ordered("<", squares, other)
     nearer = builder.select(is_nearer, squares, other)
     results = builder.select(is_own, squares, own), builder.select(is_own, other, nearer)
-    further = builder.add(number, _long(1))
-    number.add_incoming(_long(0), entry)
+    further = builder.add(number, long(1))
+    number.add_incoming(long(0), entry)
     number.add_incoming(further, loop)
     for phi, begin, result in zip((own, other), (0.0, np.inf), results):
-        phi.add_incoming(_all(_DOUBLE, begin), entry)
+        phi.add_incoming(_all(DOUBLE, begin), entry)
         phi.add_incoming(result, loop)
     builder.cbranch(builder.icmp_signed("<", further, classes), loop, after)
     builder.position_at_end(after)
@@ -135,14 +136,14 @@ def _whole_measures(builder, own, other, distance_scale, silhouette_scale):
     near, far = (builder.call(root, [squares]) for squares in (own, other))
     larger = builder.select(builder.fcmp_ordered(">", near, far), near, far)
     silhouettes = builder.fdiv(builder.fsub(far, near), larger)
-    nothing = _all(_DOUBLE, 0.0)
+    nothing = _all(DOUBLE, 0.0)
     is_apart = builder.fcmp_ordered(">", larger, nothing)
     silhouettes = builder.select(is_apart, silhouettes, nothing)
     numbers = []
     for measure, scale in ((near, distance_scale), (silhouettes, silhouette_scale)):
         scaled = builder.fmul(measure, _wide(builder, scale))
-        rounded = builder.bitcast(builder.fadd(scaled, _all(_DOUBLE, _ROUNDER)), _vector(_LONG))
-        numbers.append(builder.sub(rounded, _all(_LONG, _ROUNDER_BITS)))
+        rounded = builder.bitcast(builder.fadd(scaled, _all(DOUBLE, _ROUNDER)), _vector(LONG))
+        numbers.append(builder.sub(rounded, _all(LONG, _ROUNDER_BITS)))
     return numbers
 
 
@@ -151,7 +152,7 @@ def _vector(kind: ir.Type) -> ir.VectorType:
 
 
 def _wide(builder, value):
-    return _splat(builder, value, MEASURE_TILE)
+    return splat(builder, value, MEASURE_TILE)
 
 
 def _all(kind: ir.Type, value: float) -> ir.Constant:
@@ -192,7 +193,7 @@ def measuring_kernel(bands: int, dtype: str) -> Callable[..., None]:
     # As in numba_assign.py: a module that is there when the disk cache looks for it, and a name
     # of its own.
     kernel.__module__ = numba.__name__
-    kernel.__qualname__ = kernel.__name__ = f"measure_{dtype}_{bands}_bands_{VERSION}"
+    kernel.__qualname__ = kernel.__name__ = f"measure_{dtype}_{bands}_bands_{_VERSION}"
     compiled: Callable[..., None] = numba.njit(
         signature, nogil=True, cache=True, error_model="numpy"
     )(kernel)

@@ -12,12 +12,15 @@ from numba import types
 from ..codes import SQUARE_BITS, CountCodes
 from ..coding import WORD, GatherCodes
 from ..tiling import COLUMNS, ROWS
-from .numba_vectors import _CODES, VERSION, _element, _instruction, _load, _store, lowest_bit
+from . import numba_ir, numba_vectors
+from .numba_ir import SHORT, element, instruction, load, store
+from .numba_vectors import lowest_bit
 
+_VERSION = numba_ir.version(numba_ir, numba_vectors)
 _WORD_SHIFT, _COLUMN_SHIFT = WORD.bit_length() - 1, COLUMNS.bit_length() - 1
 
 
-@_instruction
+@instruction
 def copy_row(context, values, row, column, codes, place):
     """Copy COLUMNS values of a plane, uint16, from a place in it to one in ``codes``."""
 
@@ -25,10 +28,9 @@ def copy_row(context, values, row, column, codes, place):
         values, codes = (
             context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3)
         )
-        code = _CODES["uint16"]
-        start = _element(builder, values, code, arguments[1], arguments[2])
-        some = _load(builder, start, ir.VectorType(code, COLUMNS))
-        _store(builder, some, builder.gep(codes.data, [arguments[4]]))
+        start = element(builder, values, SHORT, arguments[1], arguments[2])
+        some = load(builder, start, ir.VectorType(SHORT, COLUMNS))
+        store(builder, some, builder.gep(codes.data, [arguments[4]]))
         return context.get_dummy_value()
 
     return types.none(values, row, column, codes, place), generate
@@ -119,7 +121,7 @@ def gathering_kernel() -> GatherCodes:
 
     # As in numba_assign.py.
     kernel.__module__ = numba.__name__
-    kernel.__qualname__ = kernel.__name__ = f"gather_{ROWS}x{COLUMNS}_{VERSION}"
+    kernel.__qualname__ = kernel.__name__ = f"gather_{ROWS}x{COLUMNS}_{_VERSION}"
     compiled: GatherCodes = numba.njit(
         "void(uint16[:, ::1], uint64[::1], uint16[::1], int64[::1])",
         nogil=True,

@@ -78,7 +78,7 @@ def test_each_shape_has_symbols_of_its_own():
 
 def test_the_gap_covers_the_error_of_float32_scores():
     """Float32 scores of random and of hard pixels never err by more than half of the gap."""
-    from iikmc.core.backends.numba import doubtful_gap
+    from iikmc.core.backends.numba_coefficients import doubtful_gap
 
     rng = np.random.default_rng(8)
     for bands, reach in [(1, 65_535), (6, 65_535), (12, 1 << 25), (64, 1 << 26)]:
@@ -209,9 +209,9 @@ def test_balls_are_kept_where_neighbours_are_alike_and_there_only(alike):
 
 def test_tiles_with_one_class_near_are_labelled_without_being_scored():
     """Wherever the labels were before: all, some or none of a tile's pixels change."""
-    from iikmc.core.backends.numba import NumbaBackend, doubtful_gap
+    from iikmc.core.backends.numba import NumbaBackend
     from iikmc.core.backends.numba_assign import assigning_kernel
-    from iikmc.core.backends.numba_balls import Coefficients
+    from iikmc.core.backends.numba_coefficients import Coefficients, doubtful_gap
 
     codes = np.repeat(np.array([[100, 900, 5000]], np.uint16), 64, axis=1)
     q, n = np.array([[[200], [1800], [10_000]]]), np.array([[10_000, 810_000, 25_000_000]])
@@ -234,14 +234,14 @@ def test_tiles_with_one_class_near_are_labelled_without_being_scored():
         np.zeros((3, 1), np.int64),
         np.zeros(3, np.int64),
     )
-    coefficients = Coefficients.of(scores, weights).of_scene(0)
+    coefficients = Coefficients.of(scores, weights, "uint16").of_scene(0)
     ends = codes.min(axis=1), codes.max(axis=1)
     gap = np.float32(doubtful_gap(q[0], n[0], scores.midpoints, *ends))
-    centres, radii = codes[0, ::32, None].copy(), np.zeros(6, np.float32)
+    middles, radii = np.zeros((6, 8), np.uint16), np.zeros(6, np.float32)
+    middles[:, 0] = codes[0, ::32]
     changed, scored = assigning_kernel(1, "uint16")(
-        codes, labels, q[0], n[0], np.zeros(1, np.int32), *coefficients, gap, centres, radii, sums,
-        counts,
-    )  # fmt: skip
+        codes, labels, np.zeros(8, np.int32), gap, middles, radii, 3, *coefficients, sums, counts
+    )
     assert (changed, scored) == (16, 6)  # one class looked at for each tile
     assert labels.tolist() == [0] * 64 + [1] * 64 + [2] * 64
     assert counts.tolist() == [16, 0, -16]
