@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import shutil
@@ -30,6 +31,9 @@ def main() -> None:
     logging.getLogger("iikmc").setLevel(logging.ERROR)
 
     from iikmc.core import cluster, errors, open_series
+
+    with contextlib.suppress(ImportError):
+        import numba  # noqa: F401  # importing is in nobody's time
 
     limits = {} if given.memory_mb is None else {"memory_mb": given.memory_mb}
     limits |= {"engine": given.engine, "client": given.client}
