@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -40,6 +41,11 @@ def instruction(function: Callable) -> Any:
     ``bands`` is a tuple of as many entries as there are bands: its type tells their number.
     """
     return intrinsic(function)
+
+
+def read_only(dtype: str, dimensions: int) -> types.Array:
+    """Return the type of a contiguous array that a kernel reads only; those to write to match."""
+    return types.Array(getattr(types, dtype), dimensions, "C", readonly=True)
 
 
 def long(value: int) -> ir.Constant:

@@ -13,7 +13,7 @@ from ..codes import SQUARE_BITS, CountCodes
 from ..coding import WORD, GatherCodes
 from ..tiling import COLUMNS, ROWS
 from . import numba_ir, numba_vectors
-from .numba_ir import SHORT, element, instruction, load, store
+from .numba_ir import SHORT, element, instruction, load, read_only, store
 from .numba_vectors import lowest_bit
 
 _VERSION = numba_ir.version(numba_ir, numba_vectors)
@@ -36,41 +36,41 @@ def copy_row(context, values, row, column, codes, place):
     return types.none(values, row, column, codes, place), generate
 
 
-def _count(codes, lowest, shifts, histograms):
-    bands, pixels = codes.shape
-    last = histograms.shape[1] - 1
-    moments = np.zeros((bands, 5), np.int64)
-    for b in range(bands):
-        plane, counts, shift = codes[b], histograms[b], shifts[b]
-        if shift == 0:
-            for p in range(pixels):
-                counts[plane[p]] += 1
-            continue
-        least, most = np.int64(plane[0]), np.int64(plane[0])
-        total, upper, lower = np.int64(0), np.int64(0), np.int64(0)
-        for p in range(pixels):
-            code = np.int64(plane[p])
-            square = code * code
-            least, most = min(least, code), max(most, code)
-            total += code
-            upper += square >> SQUARE_BITS
-            lower += square & ((1 << SQUARE_BITS) - 1)
-        for p in range(pixels):
-            counts[min((np.int64(plane[p]) - lowest[b]) >> shift, last)] += 1
-        moments[b] = least, most, total, upper, lower
-    return moments
-
-
-# As in numba_assign.py: the disk cache imports the kernel's module again, by a name that is there.
-_count.__module__ = numba.__name__
-
-
 @functools.cache
 def counting_kernel(dtype: str) -> CountCodes:
     """Return :func:`~..codes.count_codes` for codes of a dtype, compiled or from the disk cache."""
-    signature = f"int64[:, ::1]({dtype}[:, ::1], int64[::1], int64[::1], int64[:, ::1])"
+
+    def kernel(codes, lowest, shifts, histograms):
+        bands, pixels = codes.shape
+        last = histograms.shape[1] - 1
+        moments = np.zeros((bands, 5), np.int64)
+        for b in range(bands):
+            plane, counts, shift = codes[b], histograms[b], shifts[b]
+            if shift == 0:
+                for p in range(pixels):
+                    counts[plane[p]] += 1
+                continue
+            least, most = np.int64(plane[0]), np.int64(plane[0])
+            total, upper, lower = np.int64(0), np.int64(0), np.int64(0)
+            for p in range(pixels):
+                code = np.int64(plane[p])
+                square = code * code
+                least, most = min(least, code), max(most, code)
+                total += code
+                upper += square >> SQUARE_BITS
+                lower += square & ((1 << SQUARE_BITS) - 1)
+            for p in range(pixels):
+                counts[min((np.int64(plane[p]) - lowest[b]) >> shift, last)] += 1
+            moments[b] = least, most, total, upper, lower
+        return moments
+
+    # As in numba_assign.py; constants of other modules are compiled in, so the name tells them.
+    kernel.__module__ = numba.__name__
+    kernel.__qualname__ = kernel.__name__ = f"count_{dtype}_{SQUARE_BITS}"
+    numbers = read_only("int64", 1)
+    signature = types.int64[:, ::1](read_only(dtype, 2), numbers, numbers, types.int64[:, ::1])
     compiled: CountCodes = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(
-        _count
+        kernel
     )
     return compiled
 
@@ -119,13 +119,13 @@ def gathering_kernel() -> GatherCodes:
                         counts[code] += 1
                         found += 1
 
-    # As in numba_assign.py.
+    # As above.
     kernel.__module__ = numba.__name__
-    kernel.__qualname__ = kernel.__name__ = f"gather_{ROWS}x{COLUMNS}_{_VERSION}"
-    compiled: GatherCodes = numba.njit(
-        "void(uint16[:, ::1], uint64[::1], uint16[::1], int64[::1])",
-        nogil=True,
-        cache=True,
-        error_model="numpy",
-    )(kernel)
+    kernel.__qualname__ = kernel.__name__ = f"gather_{ROWS}x{COLUMNS}_{WORD}_{_VERSION}"
+    signature = types.void(
+        read_only("uint16", 2), read_only("uint64", 1), types.uint16[::1], types.int64[::1]
+    )
+    compiled: GatherCodes = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(
+        kernel
+    )
     return compiled

@@ -76,6 +76,31 @@ def coded(raws, grids):
     return [(block.codes.load(), block.packed) for block in blocks], coder.saturated, tally
 
 
+@pytest.mark.parametrize("grids", [GRIDS[:1] * 2, GRIDS[-1:] * 2])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_values_that_may_not_be_written_to_are_coded_all_the_same(grids, order):
+    values = np.arange(1000, dtype=np.uint16).reshape(-1, 2, order=order)
+    values.flags.writeable = False
+    raw = RawWindow((0, Window(0, 0, 500, 1)), list(values.T))
+    [(codes, _)], _, tally = coded([raw], grids)
+    expected = np.stack([numbers(grids[0], plane, codes.dtype)[0] for plane in values.T])
+    np.testing.assert_array_equal(codes, expected)
+    assert tally.statistics() == CodeTally(grids).add(expected).statistics()
+
+
+def test_compiled_code_with_another_constant_is_not_taken_from_the_disk(monkeypatch):
+    numba_tally = pytest.importorskip("iikmc.core.backends.numba_tally")
+    count = numba_tally.counting_kernel.__wrapped__  # past what this process has
+
+    def squares(bits):
+        monkeypatch.setattr(numba_tally, "SQUARE_BITS", bits)
+        codes, lowest = np.full((1, 1), 1 << 13, np.int32), np.zeros(1, np.int64)
+        return count("int32")(codes, lowest, lowest + 10, np.zeros((1, 16), np.int64))[0, 3]
+
+    assert [squares(20), squares(19)] == [1 << 6, 1 << 7]
+    assert f"_{coding.WORD}_" in numba_tally.gathering_kernel().__name__
+
+
 def numbers(grid, values, dtype):
     """Code values by what a grid's definition says; how many were cut."""
     codes = np.rint(values.astype(np.float64) / grid.step) - grid.shift
