@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from .backends.base import is_usable
 from .codes import CodeGrid, CodeTally, count_codes, store_dtype
 from .grid import Window
 from .monitor import Monitor
-from .parallel import awaited, begun
+from .parallel import POLL_SECONDS, awaited, begun
 from .pixels import Block
 from .scratch import Shelf
 from .tiling import in_tiles
@@ -95,6 +95,11 @@ class Coder:
                 self._close(rank, scene)
         packed = raw.packed if valid is None else np.packbits(valid)
         return Block(rank, window, self._shelf.put(codes), packed)
+
+    def occupy(self, stop: threading.Event) -> None:
+        """Take a thread's place while something is compiled, until ``stop`` is set."""
+        while not (stop.is_set() or self._kernel.done()):
+            wait([self._kernel], timeout=POLL_SECONDS)
 
     def end(self, monitor: Monitor) -> None:
         """Wait for what is still being compiled, so that it does not outlive the process."""

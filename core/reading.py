@@ -64,11 +64,13 @@ def read_pixels(
         on_error = stack.enter_context(contextlib.ExitStack())
         on_error.callback(shelf.close)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
+        stop = threading.Event()
+        stack.callback(stop.set)  # before the pool waits for its threads
 
         def coder(grids: Sequence[CodeGrid], totals: Totals) -> Coder:
             code = Coder(grids, shelf, Counter(rank for rank, _ in jobs), totals.close)
             # What is loaded beside takes one thread's place, lest all wait for the interpreter.
-            pool.submit(code.end, monitor)
+            pool.submit(code.occupy, stop)
             return code
 
         def run(function: Callable, items: Iterator, part: Monitor) -> Iterator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import Future
 
@@ -187,6 +188,34 @@ def test_a_cancel_while_the_kernel_is_compiled_is_not_kept_waiting(make_scene, m
         began = time.perf_counter()
         with pytest.raises(errors.Cancelled):
             series.pixels(threads=2, monitor=Impatient())
+    assert time.perf_counter() - began < 1.0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_only_the_thread_that_started_the_run_asks_its_monitor(threads, make_scene, monkeypatch):
+    asking = set()
+
+    class Asked(Monitor):
+        def cancelled(self) -> bool:
+            asking.add(threading.get_ident())
+            return False
+
+    monkeypatch.setattr(coding, "_kernel", lambda dtype: time.sleep(0.3))
+    with open_series([make_scene("s_2020-01-01", land_cover(1))]) as series:
+        series.pixels(threads=threads, monitor=Asked())
+    assert asking == {threading.get_ident()}
+
+
+def test_an_error_while_the_kernel_is_compiled_is_not_kept_waiting(make_scene, monkeypatch):
+    def fail(self, job):
+        raise errors.RasterError("broken")
+
+    monkeypatch.setattr(coding, "_kernel", lambda dtype: time.sleep(3))
+    monkeypatch.setattr("iikmc.core.reading.WindowReader.__call__", fail)
+    with open_series([make_scene("s_2020-01-01", land_cover(1))]) as series:
+        began = time.perf_counter()
+        with pytest.raises(errors.RasterError, match="broken"):
+            series.pixels(threads=2)
     assert time.perf_counter() - began < 1.0
 
 
