@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .codes import CodeGrid, CodeStatistics
+from .codes import CodeGrid, CodeStatistics, store_dtype
 from .grid import Grid, Window
 from .harmonisation import SceneQuantiles
 from .monitor import Monitor
 from .parallel import ordered_map
 from .scores import Scores
-from .scratch import Shelf, Shelved
+from .scratch import Shelf, Shelved, check_disk
 from .tiling import ROWS, from_tiles, in_tiles, places_in_tiles
 
 if TYPE_CHECKING:
@@ -302,6 +303,14 @@ class PixelStore:
     def spare_shelf(self) -> Shelf:
         """Return a shelf for what is needed for a while, in the memory that is left."""
         return Shelf(self._shelf.room)
+
+    def check_spare(self, share: float) -> None:
+        """Raise OutputError if the disk has no room for a share of the pixels kept a second time.
+
+        In what memory is left, or else in scratch files, as :meth:`spare_shelf` does.
+        """
+        size = len(self.code_grids) * store_dtype(self.code_grids).itemsize
+        check_disk(math.ceil(self.pixels * size * share) - self.spare_shelf().room)
 
     def warn_saturated(self, band_names: Sequence[str], monitor: Monitor) -> None:
         """Warn of values outside the range of a band's codes; they took its nearest end."""

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 BLOCK_PIXELS = 1 << 20
 # Values, codes and temporaries of a window, for each of the windows under way on a thread.
 _COPIES = 3
-_TILE = 32
+# Pixels of a tile and multiples of columns of the Numba kernels' balls, numba_ir.TILE and
+# numba_middles.middle_columns, which cannot be imported where there is no Numba.
+_TILE, _LANES = 32, 8
 
 
 def read_pixels(
@@ -198,7 +200,8 @@ def pixel_room(
             f"read, memory_mb allows {limit / 2**20:,.0f}: allow more, or use fewer threads."
         )
     # The Numba kernels keep a ball around each tile of pixels where there are many classes.
-    room = max(0, limit - needed - -(-pixels // _TILE) * (bands * size + 4))
+    ball = -(-bands // _LANES) * _LANES * size + 4
+    room = max(0, limit - needed - -(-pixels // _TILE) * ball)
     check_disk(math.ceil(pixels * bands * size * (1 + spare)) - room)
     return room
 

@@ -146,8 +146,8 @@ class Series:
         series itself. ``memory_mb`` bounds the memory for pixels that are read now (None or 0:
         half of what is free); the rest goes to a scratch file, and so may ``spare``, a share of
         the pixels that is to be kept a second time for a while. With the engine dask they lie
-        with the workers of ``client``. Raises RasterError if a file breaks and Cancelled from
-        the monitor.
+        with the workers of ``client``. Raises RasterError if a file breaks, OutputError if the
+        disk has no room for what goes there, and Cancelled from the monitor.
         """
         wanted = tuple(code_grids) if code_grids is not None else None
         store = self._store
@@ -162,6 +162,8 @@ class Series:
                 store = read_pixels(self, wanted, threads, memory_mb, spare, monitor)
             self._store = store
             self._tell(store, monitor)
+        elif spare and engine != "dask":  # whose workers keep it
+            store.check_spare(spare)
         return store
 
     def _tell(self, store: PixelStore, monitor: Monitor) -> None:

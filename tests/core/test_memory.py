@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iikmc.core import cluster, errors, open_series, scratch
+from iikmc.core import cluster, errors, open_series, reading, scratch
+from iikmc.core.codes import CodeGrid
 from iikmc.core.scratch import Shelf
 
 RUN = """
@@ -88,6 +89,31 @@ def test_a_disk_that_is_too_small_is_named_before_the_work(three_scenes, monkeyp
             path.unlink()
         with pytest.raises(errors.OutputError, match="scratch space"):
             cluster(series, classes=3, threads=1)
+
+
+def test_samples_of_pixels_that_are_there_need_room_too(three_scenes, monkeypatch):
+    usage = type("Usage", (), {"free": 0})
+    monkeypatch.setattr("iikmc.core.reading.pixel_room", lambda *_: 100_000)
+    with open_series(three_scenes) as series:
+        kept = series.pixels()
+        monkeypatch.setattr(scratch.shutil, "disk_usage", lambda folder: usage)
+        size = sum(block.codes.load().nbytes for block in kept.blocks)
+        share = kept.spare_shelf().room / size
+        assert series.pixels(spare=0.99 * share) is kept
+        with pytest.raises(errors.OutputError, match="scratch space"):
+            series.pixels(spare=1.01 * share)
+        assert series.pixels() is kept
+
+
+@pytest.mark.parametrize("bands", [1, 6, 8, 9])
+def test_the_room_leaves_what_balls_around_tiles_take(bands):
+    ir = pytest.importorskip("iikmc.core.backends.numba_ir")
+    from iikmc.core.backends.numba_middles import middle_columns
+
+    pixels, limit = 1000 * ir.TILE, 1 << 30
+    grids = [CodeGrid(0, 1.0)] * bands
+    room = reading.pixel_room(pixels, bands, grids, 0, limit)
+    assert limit - room - pixels * 9 // 8 == 1000 * (middle_columns(bands) * 2 + 4)
 
 
 def test_a_limit_below_the_bare_need_says_how_much_that_is(three_scenes, monkeypatch):
