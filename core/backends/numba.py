@@ -138,6 +138,7 @@ class NumbaBackend:
         self._pool.shutdown()
         self._labels = []
         self._blocks = ()
+        self._balls = Balls(0)
 
     def _doubtful_gaps(self, scores: Scores) -> np.ndarray:
         """Return the gap of each block, float32 (blocks,)."""

@@ -34,7 +34,7 @@ _AT_ONCE = 4
 _WORD = 64
 _NEVER = float(NEVER)
 _FARTHEST_LIMIT = np.float32(FARTHEST_PRODUCT)
-_VERSION = numba_ir.version(numba_ir, numba_vectors, numba_middles, numba_pairs)
+_VERSION = numba_ir.version(numba_ir, numba_vectors, numba_middles, numba_pairs, NEVER, UNLABELLED)
 
 
 @functools.cache

@@ -52,7 +52,7 @@ class Coefficients:
             exact_q,
             exact_n,
             np.ascontiguousarray(across.transpose(0, 2, 1)),
-            exact_n.astype(np.float32),
+            np.where(exact_n == NEVER, FARTHEST, exact_n).astype(np.float32),
             across,
             *_for_balls(scores, weights, rows, dtype),
         )
@@ -88,12 +88,23 @@ def _for_balls(
             for known in (distances, pairs, terms):
                 known[scene] = known[before]
             continue
-        for row, mine in enumerate(each):
-            squares = ((each - mine) / weights) ** 2
-            distances[scene, row, :classes] = np.sqrt(squares.sum(axis=1)) * _ROUNDED_UP
+        distances[scene, :, :classes] = _distances(each / weights.astype(np.float64))
         if are_paired(bands, dtype):
             pairs[scene, :classes], terms[scene] = _in_pairs(each, used[scene], weights)
     return distances, pairs, terms
+
+
+def _distances(points: np.ndarray) -> np.ndarray:
+    """Return bounds of the distances between points, (points, bands), all of them at once.
+
+    The squares are those of the points less twice their products, which err together by less than
+    the largest square times twice as many roundings as there are bands and a few.
+    """
+    points = points - points.mean(axis=0)
+    squares = (points * points).sum(axis=1)
+    errors = squares.max() * (4 * points.shape[1] + 32) * 2.0**-53
+    apart = squares[:, None] + squares - 2.0 * (points @ points.T)
+    return np.asarray(np.sqrt(np.maximum(apart, 0.0) + errors) * _ROUNDED_UP)
 
 
 def doubtful_gap(

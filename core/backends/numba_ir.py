@@ -27,12 +27,14 @@ FLOAT, DOUBLE = ir.FloatType(), ir.DoubleType()
 CODES = {"uint16": SHORT, "int32": INT}
 
 
-def version(*modules: ModuleType) -> str:
-    """Return a mark of the sources of modules, for the names of kernels that use them.
+def version(*parts: ModuleType | int) -> str:
+    """Return a mark of the sources of modules and of numbers, for the names of kernels.
 
-    Numba's disk cache looks for changes in the file of a kernel alone.
+    Numba's disk cache looks for changes in the file of a kernel alone; what else is compiled into
+    it is to be named here.
     """
-    return f"{zlib.crc32(''.join(map(inspect.getsource, modules)).encode()):08x}"
+    texts = [str(part) if isinstance(part, int) else inspect.getsource(part) for part in parts]
+    return f"{zlib.crc32(' '.join(texts).encode()):08x}"
 
 
 def instruction(function: Callable) -> Any:

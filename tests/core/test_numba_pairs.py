@@ -91,6 +91,20 @@ def test_pairs_lose_no_more_than_they_say():
     assert np.abs(offsets).max() <= 32767
 
 
+@pytest.mark.parametrize("far", [0.0, 1e6])
+def test_no_distance_of_classes_is_told_too_short(far):
+    rng = np.random.default_rng(8)
+    q = np.rint(rng.normal(far, 1.0, (40, 9)) * 2.0**30).astype(np.int64)
+    q[7] = q[3]
+    q[8] = q[3] + 1
+    weights = rng.uniform(0.001, 0.02, 9).astype(np.float32)
+    scores = Scores(q[None], np.zeros((1, 40), np.int64), np.zeros(9, np.int64), np.ones(1))
+    found = Coefficients.of(scores, weights, "uint16").distances[0, :, :40].astype(float)
+    exact = np.sqrt((((q[:, None] - q) / weights.astype(float)) ** 2).sum(axis=2))
+    assert (found >= exact).all()
+    assert (found <= exact * (1 + 1e-5) + 1e-6 * exact.max()).all()
+
+
 def test_few_bands_and_wide_codes_are_not_paired():
     assert are_paired(PAIRED_BANDS, "uint16")
     assert not are_paired(PAIRED_BANDS - 1, "uint16")
