@@ -20,9 +20,10 @@ from .numba_assign import enclosing_kernel
 from .numba_ir import TILE
 from .numba_middles import middle_columns
 
-# From so many classes on, balls are tried; a block keeps them while no more than this share of
-# the classes has to be looked at (both measured).
-_CLASSES = 9
+# Balls are tried from so much work on, for each pixel: its products, and as much as this many more
+# for each class; a block keeps them while no more than this share of the classes has to be looked
+# at (all measured).
+_WORK, _OF_CLASS = 90, 4
 _SHARE = 0.7
 _SAMPLE_TILES = 1024
 
@@ -37,8 +38,12 @@ class Balls:
         self.weights: np.ndarray | None = None
 
     def begin(self, classes: int, steps: int, blocks: Sequence[Block], monitor: Monitor) -> None:
-        """Decide whether balls are of use in a step: pixels need labels from one before."""
-        self._in_use = classes >= _CLASSES and steps > 0
+        """Decide whether balls are of use in a step: pixels need labels from one before.
+
+        There must be a block.
+        """
+        work = classes * (blocks[0].codes.shape[0] + _OF_CLASS)
+        self._in_use = work >= _WORK and steps > 0
         if not self._in_use or self.weights is not None:
             return
         largest = max(blocks, key=lambda block: block.pixels)

@@ -150,7 +150,7 @@ def test_whatever_the_pixels_each_step_is_that_of_numpy(
     from iikmc.core.backends import numba_balls
     from iikmc.core.backends.numba import NumbaBackend
 
-    monkeypatch.setattr(numba_balls, "_CLASSES", 2)
+    monkeypatch.setattr(numba_balls, "_WORK", 0)
     rng = np.random.default_rng(seed)
     codes = [smooth(rng, bands, size, dtype) for size in sizes]
     blocks = [block(planes, scene) for scene, planes in enumerate(codes)]
