@@ -63,36 +63,57 @@ def overviews(
     rounded up. It has the most frequent class among them, the lowest number where several are as
     frequent, and is nodata only where there is no class. ``check`` is called now and then.
     """
-    height, width = labels.shape
-    side = 1 << levels
-    if height % side or width % side:
-        labels = np.pad(labels, ((0, -height % side), (0, -width % side)))
-    shapes = [(labels.shape[0] >> level, labels.shape[1] >> level) for level in _range(levels)]
+    shapes = [_reduced(labels.shape, level) for level in _range(levels)]
     planes = [np.zeros(shape, np.uint8) for shape in shapes]
+    side = 1 << levels
     step = max(1, _BAND_PIXELS // (side * labels.shape[1])) * side
     for top in range(0, len(labels), step):
         band = np.ascontiguousarray(labels[top : top + step])
-        bottom = top + len(band)
-        parts = [plane[top >> n : bottom >> n] for n, plane in zip(_range(levels), planes)]
+        # The last band may end within a pixel of an overview: the slice ends with the plane.
+        parts = [plane[top >> n : (top + step) >> n] for n, plane in zip(_range(levels), planes)]
         _fill(band, parts, count, check)
-    return [
-        plane[: -(-height >> level), : -(-width >> level)]
-        for level, plane in zip(_range(levels), planes)
-    ]
+    return planes
 
 
 def _fill(
     labels: np.ndarray, planes: list[np.ndarray], count: Counters, check: Callable[[], None]
 ) -> None:
-    """Fill the overviews of labels, of which no pixel is covered in part."""
+    """Fill the overviews of labels."""
     dtypes = [np.uint16] * _LEVELS_OF_UINT16 + [np.uint32] * len(planes)
     most = [np.zeros(plane.shape, dtype) for plane, dtype in zip(planes, dtypes)]
-    for number in range(1, int(labels.max(initial=0)) + 1):
-        check()
-        counts = labels
+    whole = _even(labels)
+    for number in _numbers(labels):
+        counts = whole
         for level, plane in enumerate(planes):
+            check()
             add = add_counts if level >= _LEVELS_OF_UINT16 else count.sums
-            counts = (add if level else count.pixels)(counts, number, most[level], plane)
+            counts = (add if level else count.pixels)(_even(counts), number, most[level], plane)
+
+
+def _numbers(labels: np.ndarray) -> list[int]:
+    """Return the numbers of the classes that are there, in order."""
+    # Looking for a byte ends at the first one: much sooner than counting them all.
+    found = labels.tobytes()
+    return [number for number in range(1, int(labels.max(initial=0)) + 1) if number in found]
+
+
+def _even(values: np.ndarray) -> np.ndarray:
+    """Return values with a row or a column of zeros more where their number is odd.
+
+    Going from level to level, never more than that is added: a raster of one row does not become
+    a square.
+    """
+    height, width = values.shape
+    if not (height % 2 or width % 2):
+        return values
+    found = np.zeros((height + height % 2, width + width % 2), values.dtype)
+    found[:height, :width] = values
+    return found
+
+
+def _reduced(shape: tuple[int, ...], level: int) -> tuple[int, ...]:
+    """Return the size of an overview."""
+    return tuple(-(-length >> level) for length in shape)
 
 
 def _range(levels: int) -> range:
