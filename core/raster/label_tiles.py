@@ -46,7 +46,7 @@ class _Level:
 
 
 class LabelTiles:
-    """Makes the tiles of one label raster; keeps its overviews until their tiles are whole."""
+    """Makes the tiles of one label raster; keeps rows of overviews' tiles until they are whole."""
 
     def __init__(self, grid: Grid, count: Counters | None) -> None:
         """``count`` is for the overviews; None only where there are none."""
@@ -59,7 +59,8 @@ class LabelTiles:
         self._all = first
         self._base, *self._reduced = levels
         self._lock = threading.Lock()
-        self._planes: list[np.ndarray] = []
+        # Rows of tiles of overviews that are not whole yet, by level and first row.
+        self._strips: dict[tuple[int, int], np.ndarray] = {}
         # Pieces that have yet to come for each row of tiles, by level and row.
         self._missing: dict[tuple[int, int], int] = {}
         for piece in label_pieces(grid) if self._reduced else ():
@@ -90,26 +91,36 @@ class LabelTiles:
             return found
         assert self._count is not None
         planes = overviews(labels, len(self._reduced), self._count, check)
-        with self._lock:
-            if not self._planes:
-                self._planes = [np.zeros(shape, np.uint8) for shape in self.overview_shapes]
-        for level, whole, plane in zip(self._reduced, self._planes, planes):
-            row, column = piece.row // level.factor, piece.column // level.factor
-            whole[row : row + plane.shape[0], column : column + plane.shape[1]] = plane
-        for number, row in self._now_whole(piece):
-            rows = self._planes[number][row : row + self._tile]
-            found += self._tiles(self._reduced[number], row, 0, rows, check)
+        for (number, first), strip in self._now_whole(piece, planes):
+            found += self._tiles(self._reduced[number], first, 0, strip, check)
         return found
 
-    def _now_whole(self, piece: Window) -> list[tuple[int, int]]:
-        """Note that a piece is there; return level and first row of rows of tiles now whole."""
+    def _now_whole(
+        self, piece: Window, planes: list[np.ndarray]
+    ) -> list[tuple[tuple[int, int], np.ndarray]]:
+        """Put a piece's overviews into their rows of tiles; return and forget those now whole."""
         found = []
-        with self._lock:
-            for key in self._touched(piece):
+        for key in self._touched(piece):
+            number, first = key
+            factor, strip = self._reduced[number].factor, self._strip(key)
+            row, column = piece.row // factor, piece.column // factor
+            part = planes[number][max(0, first - row) : first + self._tile - row]
+            inside = strip[max(0, row - first) :, column:]
+            inside[: part.shape[0], : part.shape[1]] = part
+            with self._lock:
                 self._missing[key] -= 1
                 if not self._missing[key]:
-                    found.append(key)
+                    found.append((key, self._strips.pop(key)))
         return found
+
+    def _strip(self, key: tuple[int, int]) -> np.ndarray:
+        """Return a row of tiles of an overview."""
+        level, first = self._reduced[key[0]], key[1]
+        with self._lock:
+            if key not in self._strips:
+                rows = min(self._tile, level.height - first)
+                self._strips[key] = np.zeros((rows, level.width), np.uint8)
+            return self._strips[key]
 
     def _touched(self, piece: Window) -> list[tuple[int, int]]:
         """Return level and first row of all rows of tiles of overviews that show a piece."""
