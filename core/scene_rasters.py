@@ -13,6 +13,7 @@ import numpy as np
 from .areas import ClassAreas
 from .grid import Grid, Window
 from .nearness import nearness
+from .overviews import Counters
 from .pixels import Block
 from .raster.label_tiles import LabelTiles
 from .raster.labels import LabelFile, write_labels
@@ -79,15 +80,18 @@ class SceneRasters:
         labels: np.ndarray,
         planes: Iterable[tuple[Window, tuple[np.ndarray, ...]]],
         class_pixels: np.ndarray,
+        count: Counters | None,
         check: Callable[[], None],
     ) -> np.ndarray | None:
         """Write all rasters from one thread; return the hectares of the classes.
 
-        ``labels`` are uint8 (height, width) of the grid, the rest is as in :meth:`write_measures`.
+        ``labels`` are uint8 (height, width) of the grid, ``count`` is what
+        :func:`~.raster.labels.label_counters` returns for it, the rest is as in
+        :meth:`write_measures`.
         The hectares are as :class:`~.areas.ClassAreas` gives them.
         """
         grid = self.grid
-        write_labels(self.paths["classes"], grid, self.classes, self.date, labels, check)
+        write_labels(self.paths["classes"], grid, self.classes, self.date, labels, count, check)
         self.write_measures(planes, check)
         areas = ClassAreas(grid, len(self.classes))
         areas.add(Window(0, 0, grid.height, grid.width), labels)

@@ -1,14 +1,12 @@
 """The only rooms that know rasterio: describe rasters, read windows of them, write labels."""
 
 from .headers import RasterInfo, crs_label, describe, same_crs
-from .labels import LabelWriter
 from .shapes import bounds_in, burn, geometries_in, geometry_bounds
 from .styles import ClassStyle
 from .windows import Source, read_onto, read_preview, read_window
 
 __all__ = [
     "ClassStyle",
-    "LabelWriter",
     "RasterInfo",
     "Source",
     "bounds_in",

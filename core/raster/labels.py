@@ -13,7 +13,7 @@ import numpy as np
 from rasterio.io import MemoryFile
 
 from ..errors import OutputError
-from ..grid import Grid, Window
+from ..grid import Grid
 from ..overviews import Counters, counters
 from .access import gdal_errors
 from .label_tiles import LabelTiles, label_pieces
@@ -89,44 +89,17 @@ def write_labels(
     classes: Sequence[ClassStyle],
     date: dt.date,
     labels: np.ndarray,
+    count: Counters | None,
     check: Callable[[], None],
 ) -> None:
     """Write labels, uint8 (height, width) of the grid, from one thread; see :class:`LabelFile`.
 
+    ``count`` is what :func:`label_counters` returns for the grid.
     ``check`` is called now and then, and raises where the run has been stopped.
     """
-    tiles = LabelTiles(grid, label_counters(grid))
+    tiles = LabelTiles(grid, count)
     with LabelFile(path, grid, classes, date, tiles) as file:
         for piece in label_pieces(grid):
             rows = labels[piece.row : piece.row + piece.height]
             part = rows[:, piece.column : piece.column + piece.width]
             file.add(tiles.pack(piece, part, check))
-
-
-class LabelWriter:
-    """Writes a raster of class numbers window by window, see :class:`LabelFile`.
-
-    Use as a context manager. The file is written when the context ends without an error.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        grid: Grid,
-        classes: Sequence[ClassStyle],
-        date: dt.date,
-    ) -> None:
-        self._given = os.fspath(path), grid, classes, date
-        self._labels = np.zeros((grid.height, grid.width), np.uint8)
-
-    def __enter__(self) -> LabelWriter:
-        return self
-
-    def write(self, window: Window, labels: np.ndarray) -> None:
-        """Write uint8 labels, shape (height, width) of the window."""
-        rows = self._labels[window.row : window.row + window.height]
-        rows[:, window.column : window.column + window.width] = labels
-
-    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        if kind is None:
-            write_labels(*self._given, self._labels, lambda: None)

@@ -27,7 +27,9 @@ from ..coding import Coder, RawWindow
 from ..errors import EngineError, IikmcError
 from ..grid import Grid, Window
 from ..monitor import Monitor
+from ..parallel import beside
 from ..pixels import Block
+from ..raster.labels import label_counters
 from ..reading import Survey, Totals, WindowReader, pixel_room
 from ..scene_rasters import Tile
 from ..scratch import Shelf, memory_limit
@@ -440,6 +442,7 @@ def write(
     They are written window by window as without workers, so that the files have the same bytes.
     """
     known = plain.rasters_in(rasters)
+    count = beside(lambda: label_counters(known.grid), monitor)
     shape = known.grid.height, known.grid.width
     labels = np.zeros(shape, np.uint8)
     measures = [np.full(shape, np.nan, np.float32) for _ in known.kinds]
@@ -456,7 +459,7 @@ def write(
             inside = slice(row, row + height), slice(column, column + width)
             yield Window(row, column, height, width), tuple(plane[inside] for plane in measures)
 
-    return known.write(labels, planes_of_windows(), class_pixels, monitor.check)
+    return known.write(labels, planes_of_windows(), class_pixels, count, monitor.check)
 
 
 def add(monitor: Monitor, terms: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:

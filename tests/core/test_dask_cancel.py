@@ -15,6 +15,7 @@ PAUSE = 0.1
 PHASES = {
     "reading": ("iikmc.core.reading:Coder.__call__", PAUSE),
     "fitting": ("iikmc.core.workers.part:Part.step", PAUSE),
+    "compiling": ("iikmc.core.workers.tasks:label_counters", 40 * PAUSE),
     "writing": ("iikmc.core.raster.label_tiles:LabelTiles.pack", 4 * PAUSE),
 }
 

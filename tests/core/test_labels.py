@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import rasterio
+from class_rasters import LabelWriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from iikmc.core import cluster, open_series
 from iikmc.core.dates import find_date
 from iikmc.core.errors import Cancelled, OutputError, RasterError
 from iikmc.core.grid import Grid, Window
-from iikmc.core.raster import ClassStyle, LabelWriter, describe
+from iikmc.core.raster import ClassStyle, describe
 
 UTM = rasterio.CRS.from_epsg(32633).to_wkt()
 DATE = dt.date(2020, 2, 29)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import importlib.util
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
 import rasterio
+from class_rasters import LabelWriter, write_plane
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_labels import CLASSES, DATE, grid, patches
@@ -19,7 +21,7 @@ from iikmc.core.grid import Window
 from iikmc.core.overviews import Counters, add_counts, count_pixels, counters, overviews
 from iikmc.core.raster import label_tiles
 from iikmc.core.raster.label_tiles import LabelTiles, label_pieces
-from iikmc.core.raster.labels import LabelFile, LabelWriter, write_labels
+from iikmc.core.raster.labels import LabelFile, label_counters, write_labels
 from iikmc.core.raster.tiffs import overview_factors
 
 WITH_NUMPY = Counters(count_pixels, add_counts)
@@ -87,7 +89,7 @@ def test_readers_find_each_overview(tmp_path, shape):
     labels = noise(*shape, 3)
     labels[: shape[0] // 2, : shape[1] // 2] = 0
     path = tmp_path / "c.tif"
-    write_labels(path, grid(*shape), CLASSES, DATE, labels, nothing)
+    write_plane(path, grid(*shape), CLASSES, DATE, labels)
     with rasterio.open(path) as raster:
         np.testing.assert_array_equal(raster.read(1), labels)
         # GDAL tells factors by the sizes, which are rounded.
@@ -104,7 +106,7 @@ def test_readers_find_each_overview(tmp_path, shape):
 def test_gdal_takes_them_for_its_own(tmp_path):
     gdal = pytest.importorskip("osgeo.gdal")
     path, labels = tmp_path / "c.tif", noise(600, 700, 3)
-    write_labels(path, grid(600, 700), CLASSES, DATE, labels, nothing)
+    write_plane(path, grid(600, 700), CLASSES, DATE, labels)
     dataset = gdal.Open(str(path))
     band = dataset.GetRasterBand(1)
     assert band.GetOverviewCount() == 2
@@ -153,7 +155,7 @@ def test_pieces_in_any_order_make_the_same_tiles(pixels, monkeypatch):
 def test_files_do_not_depend_on_pieces_or_kernels(tmp_path, seed, pixels):
     labels = noise(1100, 600, 3, seed)
     paths = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    write_labels(paths[0], grid(1100, 600), CLASSES, DATE, labels, nothing)
+    write_plane(paths[0], grid(1100, 600), CLASSES, DATE, labels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(label_tiles, "_PIECE_PIXELS", pixels)
         patch.setattr(module, "is_usable", lambda name: False)
@@ -190,9 +192,77 @@ def test_a_stop_is_heard_while_one_piece_is_made(tmp_path):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        write_labels(tmp_path / "c.tif", grid(300, 300), CLASSES, DATE, patches(300, 300), check)
+        path, place, count = tmp_path / "c.tif", grid(300, 300), label_counters(grid(300, 300))
+        write_labels(path, place, CLASSES, DATE, patches(300, 300), count, check)
     assert len(calls) == 5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_is_heard_between_levels():
+    """Of one class, levels are all there is to stop between."""
+    calls = []
+
+    def check():
+        calls.append(None)
+        if len(calls) == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        overviews(np.ones((64, 64), np.uint8), 5, WITH_NUMPY, check)
+
+
+@pytest.mark.parametrize("shape", [(1, 70_001), (70_001, 1), (100_003, 3)])
+def test_thin_rasters_take_room_by_their_pixels(shape):
+    labels = noise(*shape, 3)
+    levels = len(overview_factors(grid(*shape)))
+    for way in (WITH_NUMPY, counters()):
+        tracemalloc.start()
+        try:
+            found = overviews(labels, levels, way, nothing)
+            assert tracemalloc.get_traced_memory()[1] < 16 * labels.size
+        finally:
+            tracemalloc.stop()
+        for level, plane in enumerate(found, start=1):
+            np.testing.assert_array_equal(plane, by_hand(labels, 2**level))
+
+
+def test_a_piece_of_a_very_long_row_takes_little_room():
+    """It is one pixel high, where the smallest overview has pixels of 16384 x 16384."""
+    place = grid(1, 3_000_000)
+    tiles, piece = LabelTiles(place, counters()), label_pieces(place)[0]
+    labels = noise(piece.height, piece.width, 3)
+    tracemalloc.start()
+    try:
+        found = tiles.pack(piece, labels, nothing)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(found) >= -(-piece.width // 512)
+
+
+def test_classes_that_are_not_there_are_not_counted():
+    asked = []
+
+    def count(labels, number, most, found):
+        asked.append(number)
+        return count_pixels(labels, number, most, found)
+
+    labels = np.zeros((8, 8), np.uint8)
+    labels[3, 5], labels[6, 1] = 254, 3
+    (plane,) = overviews(labels, 1, Counters(count, add_counts), nothing)
+    assert asked == [3, 254]
+    np.testing.assert_array_equal(plane, by_hand(labels, 2))
+
+
+def test_overviews_are_kept_only_until_their_tiles_are_made():
+    labels = noise(8192, 512, 3)
+    tiles, kept = LabelTiles(grid(*labels.shape), counters()), []
+    for piece in label_pieces(grid(*labels.shape)):
+        tiles.pack(piece, labels[piece.row : piece.row + piece.height], nothing)
+        kept.append(sum(strip.size for strip in tiles._strips.values()))
+    # A row of tiles of each of the five levels at most.
+    assert max(kept) <= 512 * sum(512 >> level for level in range(1, 6))
+    assert kept[-1] == 0
 
 
 def test_a_file_that_is_not_finished_is_not_there(tmp_path):

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from class_rasters import write_plane
 from rasterio.io import MemoryFile
 
 from iikmc.core import raster, report
 from iikmc.core.classify import ClassifiedScene
 from iikmc.core.codes import CodeGrid
 from iikmc.core.errors import Cancelled, OutputError
-from iikmc.core.grid import Grid, Window
+from iikmc.core.grid import Grid
 from iikmc.core.model import ClassModel
 from iikmc.core.monitor import Monitor
 from iikmc.core.palette import colours
@@ -90,8 +91,7 @@ def label_rasters(folder, classes, count=3, seed=0):
             raster.ClassStyle(number, f"Class {number}", colour)
             for number, colour in enumerate(colours(classes), start=1)
         ]
-        with raster.LabelWriter(path, GRID, styles, date) as writer:
-            writer.write(Window(0, 0, HEIGHT, WIDTH), labels)
+        write_plane(path, GRID, styles, date, labels)
         pixels = np.bincount(labels.ravel(), minlength=classes + 1)[1:]
         scenes.append(
             ClassifiedScene(name, date, Path("out") / path.name, path, pixels, pixels / 100)
@@ -428,8 +428,7 @@ def test_the_largest_series_stays_below_ten_megabytes(tmp_path):
     grid = replace(GRID, width=400, height=400)
     labels = np.random.default_rng(0).integers(1, 255, (400, 400)).astype(np.uint8)
     path = tmp_path / "labels.tif"
-    with raster.LabelWriter(path, grid, (), DATES[0]) as writer:
-        writer.write(Window(0, 0, 400, 400), labels)
+    write_plane(path, grid, (), DATES[0], labels)
     pixels = np.bincount(labels.ravel(), minlength=255)[1:]
     scenes = [
         ClassifiedScene(

@@ -10,9 +10,10 @@ import numpy as np
 from osgeo import osr
 from synthetic import DATES, ORIGIN, PIXEL
 
-from iikmc.core.grid import Grid, Window
+from iikmc.core.grid import Grid
 from iikmc.core.palette import colours
-from iikmc.core.raster import ClassStyle, LabelWriter
+from iikmc.core.raster import ClassStyle
+from iikmc.core.raster.labels import label_counters, write_labels
 
 NAMES = ("Water", "Forest", "Field", "Bare")
 
@@ -50,7 +51,6 @@ def write_layers(
     for plane, date in zip(stack, dates):
         path = folder / f"place_{date}_classes.tif"
         grid = Grid(reference.ExportToWkt(), transform, plane.shape[1], plane.shape[0])
-        with LabelWriter(path, grid, classes, date) as writer:
-            writer.write(Window(0, 0, *plane.shape), plane)
+        write_labels(path, grid, classes, date, plane, label_counters(grid), lambda: None)
         paths.append(str(path))
     return paths
