@@ -87,7 +87,9 @@ def test_a_client_that_fails_to_start_is_closed(make_scene, tmp_path):
     gc.disable()
     try:
         refusal(Case(scenes(make_scene)), tmp_path / "dask", str(file))
-        clients = [item for item in gc.get_objects() if isinstance(item, distributed.Client)]
+        # By their type: some of all objects are proxies of what is gone, which isinstance asks.
+        every = gc.get_objects()
+        clients = [item for item in every if issubclass(type(item), distributed.Client)]
         assert {item.status for item in clients} <= {"closed", "running"}
     finally:
         gc.enable()
