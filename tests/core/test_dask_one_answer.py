@@ -276,5 +276,5 @@ def _kept(dask_worker) -> tuple[int, int, int]:
     from iikmc.core.workers import part, tasks
 
     gc.collect()
-    parts = sum(isinstance(item, part.Part) for item in gc.get_objects())
+    parts = sum(issubclass(type(item), part.Part) for item in gc.get_objects())
     return len(tasks._series), parts, len(dask_worker.data)
