@@ -22,8 +22,9 @@ from ..grid import Grid, Placement, Window
 from .access import gdal_errors, native
 
 # Largest error of a warped pixel's place, in pixels: GDAL's default of an eighth depends on what
-# is warped at a time, and rasterio cannot ask for none at all.
-WARP_ERROR = 1e-6
+# is warped at a time, and rasterio cannot ask for none at all. So small a one leaves nothing to
+# interpolate: with a millionth, one mean in some thousands was rounded to the other integer.
+WARP_ERROR = 1e-10
 # Pixels of a grid that are larger than this many of a raster's take the mean of more than four.
 _FINER = 1.05
 # Integers of so many bytes are exact as the floating-point numbers that nodata values are.
