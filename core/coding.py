@@ -77,11 +77,12 @@ class Coder:
         self.saturated = [0] * len(grids)
 
     def __call__(self, raw: RawWindow) -> Block:
-        valid = None if raw.valid is None else in_tiles(raw.valid)
+        valid = None
         if self._wide:
             raw = raw.compact()
             codes, outside, tally = self._counted(raw)
         else:
+            valid = None if raw.valid is None else in_tiles(raw.valid)
             codes, outside, tally = self._gathered(raw, valid)
         rank, window = raw.job
         with self._lock:
